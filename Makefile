@@ -1,0 +1,58 @@
+# Every target sets up .venv when it is needed: `make book` works in a bare clone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+STAMP := $(VENV)/.installed
+CHAPTERS := $(wildcard notebooks/*.ipynb)
+
+# Kernels and subprocesses must find this environment's programs, whichever environment is active.
+export PATH := $(BIN):$(PATH)
+export VIRTUAL_ENV := $(abspath $(VENV))
+unexport PYTHONHOME
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test lint notebooks reproduce clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## Make .venv and install requirements.txt (again only when it changes)
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make setup: $(PYTHON) is $$($(PYTHON) --version 2>&1), expected Python 3.11 or later" \
+	    "(name another with: make setup PYTHON=python3.12)" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -r requirements.txt
+	@touch $@
+
+book: setup ## Build book/_build/html, warnings as errors, and check that every page holds its outputs
+	rm -rf book/_build
+	$(BIN)/jupyter-book build -W -n --keep-going book/
+	$(BIN)/python tools/check_book.py
+
+lint: setup ## Style and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+test: lint ## Lint, unit tests, and the chapters against their committed outputs
+	$(BIN)/python -m pytest tests
+	$(BIN)/python tools/check_notebooks.py
+	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks
+
+# Without timings and the interpreter's version, a chapter re-executed elsewhere gives the same file.
+notebooks: setup ## Execute the chapters in place, to be committed with their outputs
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
+	  --ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=300 \
+	  --ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.clear_cell_metadata=False \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='{("language_info","name"),("kernelspec")}' \
+	  $(CHAPTERS)
+
+reproduce: setup ## Retrain and rewrite results/ (needs EMNIST: EMNIST_ROOT, or torchvision's download)
+	$(BIN)/python -m gmvae_lib.reproduce
+
+clean: ## Remove what the targets made, .venv included
+	rm -rf book/_build $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,163 @@
+"""What a run is asked to be: the model's shape, the training's course, and the three presets.
+
+Torch is not imported here, so that the command line can show its help at once.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class GMVAEConfig:
+    """Shape of a GMVAE.
+
+    Parameters
+    ----------
+    K : number of components.
+    z_dim : dimension of z.
+    image_shape : (H, W) of the images.
+    encoder : "mlp" (the published one) or "conv" (for images; three strided convolutions).
+    posterior : "heads", one q(z|x, c) a component as published, or "shared", the factorised
+        q(c|x) q(z|x), whose ELBO is exact over c at one decode an image.
+    encoder_hidden : widths of the MLP encoder.
+    channels, features : widths of the convolutional encoder and of its output.
+    decoder_hidden : widths of the decoder MLP.
+    auxiliary : outputs of each further clustering head that only the consistency term sees
+        (over-clustering, Ji et al. 2019); () for none.
+    learn_weights : learn the mixture weights pi (otherwise uniform, as published).
+    prior_std : standard deviation of the random start of the component means.
+    """
+
+    K: int = 100
+    z_dim: int = 100
+    image_shape: tuple[int, int] = (28, 28)
+    encoder: str = "mlp"
+    posterior: str = "heads"
+    encoder_hidden: tuple[int, ...] = (768, 768, 768, 768)
+    channels: tuple[int, ...] = (64, 128, 128)
+    features: int = 256
+    decoder_hidden: tuple[int, ...] = (512, 768, 768)
+    auxiliary: tuple[int, ...] = ()
+    learn_weights: bool = False
+    prior_std: float = 0.05
+
+    def __post_init__(self):
+        # JSON brings lists back; tuples keep the config hashable and comparable
+        for name in ("image_shape", "encoder_hidden", "channels", "decoder_hidden", "auxiliary"):
+            object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
+        for name in ("K", "z_dim", "features"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: found {getattr(self, name)}, expected at least 1")
+        if self.encoder not in ("mlp", "conv"):
+            raise InputError(f'encoder: found {self.encoder!r}, expected "mlp" or "conv"')
+        if self.posterior not in ("heads", "shared"):
+            raise InputError(f'posterior: found {self.posterior!r}, expected "heads" or "shared"')
+
+    @property
+    def n_pixels(self) -> int:
+        return math.prod(self.image_shape)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Course of a training. Labels appear nowhere.
+
+    The loss of a batch is -(elbo_weight * ELBO + consistency_weight * MI), in nats, where MI is
+    the mutual information of q(c|x) over two random views (objective.mutual_information).
+
+    Parameters
+    ----------
+    epochs : passes over the images.
+    batch_size : images a step; a smaller data set is one batch.
+    learning_rate : of Adam; with ``schedule`` "constant", or "cosine" after a short linear rise.
+    weight_decay : decoupled (AdamW).
+    elbo_weight, consistency_weight : 0 leaves a part out.
+    entropy_weight : weight of the marginal entropies in MI; above 1 keeps components in use.
+    elbo_fraction : share of the batch, unaltered, on which a step computes the ELBO.
+    elbo_from : epoch at which the ELBO joins; from a random start it would drown the consistency
+        term, whose gradient is small while q(c|x) is still uniform.
+    view_strength : of the random views; 1 is the tuned one.
+    neighbours : from epoch ``neighbours_from`` on, the second view shows one of this many nearest
+        neighbours in the encoder's features instead of the same image; 0 for never.
+    neighbours_every : epochs between two searches for neighbours.
+    seed : of weights, order, views and noise.
+    precision : "bf16", "float32", or "auto": bf16 where the machine multiplies it fast.
+    checkpoint_every : steps between two checkpoints.
+    """
+
+    epochs: int = 450
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    weight_decay: float = 0.0
+    elbo_weight: float = 1.0
+    consistency_weight: float = 0.0
+    entropy_weight: float = 1.5
+    elbo_fraction: float = 1.0
+    elbo_from: int = 0
+    view_strength: float = 1.0
+    neighbours: int = 0
+    neighbours_from: int = 0
+    neighbours_every: int = 1
+    seed: int = 0
+    precision: str = "auto"
+    checkpoint_every: int = 500
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "neighbours_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: found {getattr(self, name)}, expected at least 1")
+        if self.schedule not in ("constant", "cosine"):
+            raise InputError(f'schedule: found {self.schedule!r}, expected "constant" or "cosine"')
+        if self.precision not in ("auto", "bf16", "float32"):
+            raise InputError(
+                f'precision: found {self.precision!r}, expected "auto", "bf16" or "float32"'
+            )
+        if self.elbo_weight == 0 and self.consistency_weight == 0:
+            raise InputError("elbo_weight, consistency_weight: found 0 and 0, expected one above 0")
+
+
+PRESETS = {
+    # the article's model and training; about two days on two CPU cores
+    "paper": (GMVAEConfig(), TrainConfig()),
+    # the same generative model with a factorised posterior and the consistency term
+    "best": (
+        GMVAEConfig(
+            z_dim=64,
+            encoder="conv",
+            posterior="shared",
+            decoder_hidden=(512, 512),
+            auxiliary=(400,),
+            learn_weights=True,
+        ),
+        TrainConfig(
+            epochs=12,
+            batch_size=1000,
+            learning_rate=2e-3,
+            schedule="cosine",
+            weight_decay=1e-4,
+            elbo_weight=0.05,
+            consistency_weight=1.0,
+            elbo_fraction=0.25,
+            elbo_from=1,
+            neighbours=10,
+            neighbours_from=4,
+            neighbours_every=2,
+        ),
+    ),
+}
+# small enough for a test or a live chapter: a minute or less on a few thousand images
+PRESETS["quick"] = (
+    replace(PRESETS["best"][0], channels=(16, 32), features=128, decoder_hidden=(256,)),
+    replace(PRESETS["best"][1], epochs=10, batch_size=500, neighbours=0),
+)
+
+
+def preset(name: str, **train_changes) -> tuple[GMVAEConfig, TrainConfig]:
+    """The (model, training) configurations of a preset: "paper", "best" or "quick"."""
+    if name not in PRESETS:
+        raise InputError(f"preset: found {name!r}, expected one of {', '.join(PRESETS)}")
+    model_config, train_config = PRESETS[name]
+    return model_config, replace(train_config, **train_changes)

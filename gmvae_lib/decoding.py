@@ -1,0 +1,224 @@
+"""Decoders: from cluster posteriors q(c|x) and a few labels to a classifier.
+
+All are scikit-learn classifiers whose features are the rows of q [N, K]. Each keeps only sums over
+the labelled points, so `partial_fit` over chunks equals one `fit`, and prediction costs one product
+with a [K, C] matrix. Entries of q must be non-negative; rows that sum to 1 give the probabilities
+their meaning, but this is not enforced.
+"""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
+
+from gmvae_lib.errors import InputError
+
+
+class _Decoder(ClassifierMixin, BaseEstimator):
+    """What the decoders share: counting over labelled points, and scores to predictions.
+
+    Attributes
+    ----------
+    classes_ : array [C], the sorted labels
+    class_count_ : int64 [C], labelled points of each label
+    component_count_ : float64 [C, K], what `_component_count` sums
+    """
+
+    def fit(self, q, y):
+        """Fit on the posteriors q [n, K] and labels y [n] of the labelled points."""
+        q, y = self._validate(q, y, reset=True)
+        classes, label = np.unique(y, return_inverse=True)
+        self._start(classes, q.shape[1])
+        return self._count(q, label)
+
+    def partial_fit(self, q, y, classes=None):
+        """Add labelled points to those seen so far.
+
+        Parameters
+        ----------
+        q : array [n, K]
+        y : array [n]
+        classes : array, optional
+            Every label that may ever occur; required on the first call.
+        """
+        first = not hasattr(self, "classes_")
+        if first and classes is None:
+            raise InputError("classes: found none at the first partial_fit; expected every label")
+        if (
+            not first
+            and classes is not None
+            and not np.array_equal(np.unique(classes), self.classes_)
+        ):
+            raise InputError(
+                f"classes: found {np.unique(classes).tolist()}; expected those of the first "
+                f"partial_fit, {self.classes_.tolist()}"
+            )
+        q, y = self._validate(q, y, reset=first)
+        known = np.unique(classes) if first else self.classes_
+        label = np.searchsorted(known, y).clip(max=len(known) - 1)
+        unknown = known[label] != y
+        if unknown.any():
+            raise InputError(
+                f"y: found the label {y[unknown][0]!r}; expected one of {known.tolist()}"
+            )
+        if first:
+            self._start(known, q.shape[1])
+        return self._count(q, label)
+
+    def predict_proba(self, q):
+        """Label probabilities [N, C] of q [N, K]; see the class for what they mean."""
+        scores = self._scores_or_prior(q)
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def predict(self, q):
+        """Labels [N] of q [N, K]; ties go to the label that is first in `classes_`."""
+        best = self._scores_or_prior(q).argmax(axis=1)
+        return self.classes_[best]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.positive_only = True
+        # On features that are no posterior (scikit-learn's blobs) a decoder has no reason to work.
+        tags.classifier_tags.poor_score = True
+        return tags
+
+    def _validate(self, q, y, reset):
+        self._check_parameters()
+        q, y = validate_data(self, q, y, reset=reset, dtype=[np.float64, np.float32])
+        check_non_negative(q, type(self).__name__)
+        check_classification_targets(y)
+        return q, y
+
+    def _check_parameters(self):
+        """Raise InputError for a constructor argument that cannot be used."""
+
+    def _start(self, classes, n_components):
+        self.classes_ = classes
+        self.class_count_ = np.zeros(len(classes), dtype=np.int64)
+        self.component_count_ = np.zeros((len(classes), n_components))
+
+    def _count(self, q, label):
+        self.class_count_ += np.bincount(label, minlength=len(self.classes_))
+        for index in np.unique(label):
+            self.component_count_[index] += self._component_count(q[label == index])
+        return self
+
+    def _component_count(self, q):
+        """Soft count of each component, [K]: the sum of q over the given points."""
+        return q.sum(axis=0, dtype=np.float64)
+
+    def _scores_or_prior(self, q):
+        check_is_fitted(self)
+        q = validate_data(self, q, reset=False, dtype=[np.float64, np.float32])
+        check_non_negative(q, type(self).__name__)
+        scores = self._scores(q)
+        # No evidence for any label: all that is left is how often each label was seen.
+        scores[scores.sum(axis=1) == 0] = self.class_count_ / self.class_count_.sum()
+        return scores
+
+
+class HardDecoder(_Decoder):
+    """Cluster-then-label: every component carries the label most of its labelled points have.
+
+    l(c) is the most frequent label among the labelled points whose most likely component is c
+    (ties: the first in `classes_`), and x gets l(argmax_c q(c|x)). `predict_proba` gives the vote
+    shares of the component used.
+
+    Parameters
+    ----------
+    fallback : {"nearest", "none"}
+        What to do with x whose component got no label. "nearest": use the most likely component
+        that has one; where q is zero on all of those, the commonest label. "none": predict
+        `classes_[0]`. This is what the article's published code does, and the source of most of
+        the 18 points by which its soft rule leads at 73 labels.
+
+    Attributes
+    ----------
+    component_count_ : float64 [C, K], the votes
+    """
+
+    def __init__(self, fallback="nearest"):
+        self.fallback = fallback
+
+    def _check_parameters(self):
+        if self.fallback not in ("nearest", "none"):
+            raise InputError(f"fallback: found {self.fallback!r}; expected 'nearest' or 'none'")
+
+    def _component_count(self, q):
+        return np.bincount(q.argmax(axis=1), minlength=q.shape[1])
+
+    def _scores(self, q):
+        votes = self.component_count_.T.copy()  # [K, C]
+        labelled = votes.any(axis=1)
+        votes[labelled] /= votes[labelled].sum(axis=1, keepdims=True)
+        if self.fallback == "none":
+            votes[~labelled, 0] = 1.0
+        component = q.argmax(axis=1)
+        scores = votes[component]
+        if self.fallback == "nearest":
+            top = np.take_along_axis(q, component[:, None], axis=1)[:, 0]
+            lost = np.flatnonzero(~labelled[component] | (top == 0))
+            candidates = np.flatnonzero(labelled)
+            q_candidates = q[np.ix_(lost, candidates)]
+            scores[lost] = votes[candidates[q_candidates.argmax(axis=1)]]
+            scores[lost[~q_candidates.any(axis=1)]] = 0.0  # nothing to go by: the class prior
+        return scores
+
+
+class SoftDecoder(_Decoder):
+    """The article's soft rule: argmax over labels l of the similarity <m(l), q(.|x)>.
+
+    m(l), the mean of q over the labelled points of label l, estimates p(c|l). `predict_proba` gives
+    the similarities divided by their sum; where all are zero, the label frequencies.
+
+    Attributes
+    ----------
+    component_count_ : float64 [C, K], the sum of q over the labelled points of each label
+    """
+
+    @property
+    def class_mean_(self):
+        """m(l), float64 [C, K]; zero for a label without labelled points."""
+        return self.component_count_ / np.maximum(self.class_count_, 1)[:, None]
+
+    def _scores(self, q):
+        return q @ self.class_mean_.T.astype(q.dtype)
+
+
+class BayesDecoder(_Decoder):
+    """Bayes' rule: argmax over labels l of sum_c q(c|x) p(l|c).
+
+    p(l|c) = (S_lc + alpha p(l)) / (S_c + alpha), where S_lc is the sum of q(c|x) over the labelled
+    points of label l, S_c its sum over l, and p(l) = (n_l + 1) / (n + C). `predict_proba` gives
+    the sum.
+
+    Parameters
+    ----------
+    alpha : float
+        Prior strength, in labelled points a component: the default, 1, makes the first labelled
+        point weigh as much as the label frequencies. With 0 a component keeps to its own points,
+        if it has any.
+
+    Attributes
+    ----------
+    component_count_ : float64 [C, K], S
+    """
+
+    def __init__(self, alpha=1.0):
+        self.alpha = alpha
+
+    def _check_parameters(self):
+        if not (np.isfinite(self.alpha) and self.alpha >= 0):
+            raise InputError(f"alpha: found {self.alpha!r}; expected a finite number, 0 or more")
+
+    @property
+    def label_given_component_(self):
+        """p(l|c), float64 [C, K]; every column sums to 1."""
+        prior = (self.class_count_ + 1) / (self.class_count_.sum() + len(self.classes_))
+        total = self.component_count_.sum(axis=0) + self.alpha
+        smoothed = self.component_count_ + self.alpha * prior[:, None]
+        empty = total == 0  # only with alpha = 0
+        return np.where(empty, prior[:, None], smoothed / np.where(empty, 1.0, total))
+
+    def _scores(self, q):
+        return q @ self.label_given_component_.T.astype(q.dtype)

@@ -1,0 +1,166 @@
+"""Numbers that describe a clustering, a classifier, and how either varies over seeds."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import entr
+from scipy.stats import t
+from sklearn.metrics.cluster import contingency_matrix
+
+from gmvae_lib.errors import InputError
+
+TOP_LETTERS = 3
+
+
+def _same_length(**arrays):
+    lengths = {name: len(values) for name, values in arrays.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        found = ", ".join(f"{name} of {length}" for name, length in lengths.items())
+        raise InputError(f"{', '.join(arrays)}: found {found}; expected one length, above 0")
+
+
+def accuracy(y_true, y_pred):
+    """Share of predictions y_pred [N] that equal the labels y_true [N]."""
+    _same_length(y_true=y_true, y_pred=y_pred)
+    return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
+
+
+def mean_and_interval(values, confidence=0.95):
+    """Mean of values [n] and its Student t interval.
+
+    Returns
+    -------
+    (mean, low, high) : floats
+        The bounds are nan for n = 1, where there is no spread to estimate.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) == 0:
+        raise InputError(f"values: found shape {values.shape}; expected one row of at least one")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: found {confidence}; expected a number between 0 and 1")
+    mean = float(values.mean())
+    if len(values) == 1:
+        return mean, float("nan"), float("nan")
+    standard_error = values.std(ddof=1) / np.sqrt(len(values))
+    half = float(t.ppf((1 + confidence) / 2, df=len(values) - 1) * standard_error)
+    return mean, mean - half, mean + half
+
+
+def purity(cluster, y):
+    """Share of points whose label is the commonest of their cluster; cluster and y are [N].
+
+    The accuracy of the best labelling of the clusters, which needs every label: an upper bound for
+    hard decoding, not the accuracy of a classifier (the article's code prints it as "ACC").
+    """
+    _same_length(cluster=cluster, y=y)
+    return float(contingency_matrix(y, cluster).max(axis=0).sum() / len(y))
+
+
+def components_in_use(q):
+    """Number of components that are the most likely one of at least one row of q [N, K]."""
+    return len(np.unique(np.argmax(q, axis=1)))
+
+
+def posterior_entropy(q):
+    """Entropy in nats, [N], of each row of q [N, K]."""
+    return entr(np.asarray(q)).sum(axis=1)
+
+
+def component_table(q, y, class_names=()):
+    """What each component holds.
+
+    Parameters
+    ----------
+    q : array [N, K]
+    y : int array [N]
+    class_names : sequence of str, optional
+        Name of each label; the label itself where not given.
+
+    Returns
+    -------
+    DataFrame of K rows
+        component; weight (mean of q); size (images it is the most likely component of); purity
+        (share of its commonest letter among those, nan if none); top (its up to three commonest
+        letters with their shares, such as "t 71 %, j 25 %").
+    """
+    q, y = np.asarray(q), np.asarray(y)
+    _same_length(q=q, y=y)
+    n_components = q.shape[1]
+    labels, label = np.unique(y, return_inverse=True)
+    names = [str(class_names[value]) if len(class_names) else str(value) for value in labels]
+    counts = np.zeros((n_components, len(labels)), dtype=np.int64)
+    np.add.at(counts, (q.argmax(axis=1), label), 1)
+    size = counts.sum(axis=1)
+    share = counts / np.maximum(size, 1)[:, None]
+
+    def top(row):
+        order = np.argsort(-row, kind="stable")[:TOP_LETTERS]
+        return ", ".join(f"{names[i]} {100 * row[i]:.0f} %" for i in order if row[i] > 0)
+
+    return pd.DataFrame(
+        {
+            "component": np.arange(n_components),
+            "weight": q.mean(axis=0, dtype=np.float64),
+            "size": size,
+            "purity": np.where(size > 0, share.max(axis=1), np.nan),
+            "top": [top(row) for row in share],
+        }
+    )
+
+
+def per_class_gain(draws, confidence=0.95):
+    """Accuracy of one classifier minus that of another, class by class, over several label draws.
+
+    Parameters
+    ----------
+    draws : iterable of (y, better, worse)
+        For each seed: the labels [N_s] of the images evaluated and two predictions for them, for
+        instance the soft decoder's and the hard one's.
+
+    Returns
+    -------
+    DataFrame
+        label, gain (mean over seeds), low, high (t interval), spread (standard deviation over
+        seeds, nan for one), n_seeds. Seeds without an image of the label are left out of its row.
+    """
+    rows = []
+    for y, better, worse in draws:
+        _same_length(y=y, better=better, worse=worse)
+        y = np.asarray(y)
+        difference = (np.asarray(better) == y).astype(float) - (np.asarray(worse) == y)
+        rows.append(pd.Series(difference).groupby(y).mean())
+    if not rows:
+        raise InputError("draws: found none; expected at least one (y, better, worse)")
+    table = []
+    for label, gains in pd.concat(rows).groupby(level=0):
+        mean, low, high = mean_and_interval(gains, confidence)
+        table.append((label, mean, low, high, gains.std(ddof=1), len(gains)))
+    return pd.DataFrame(table, columns=["label", "gain", "low", "high", "spread", "n_seeds"])
+
+
+def labels_at_accuracy(n_labels, accuracy, target):
+    """Number of labels at which a curve first reaches a target, linear in log(n_labels).
+
+    Parameters
+    ----------
+    n_labels, accuracy : arrays [M]
+        The points of the curve, in any order.
+    target : float
+
+    Returns
+    -------
+    float
+        nan where the target is never reached. Where the smallest n_labels is above it already, that
+        n_labels: an upper bound.
+    """
+    n_labels, accuracy = np.asarray(n_labels, dtype=float), np.asarray(accuracy, dtype=float)
+    _same_length(n_labels=n_labels, accuracy=accuracy)
+    order = np.argsort(n_labels)
+    log_n, accuracy = np.log(n_labels[order]), accuracy[order]
+    reached = np.flatnonzero(accuracy >= target)
+    if len(reached) == 0:
+        return float("nan")
+    after = reached[0]
+    if after == 0:
+        return float(n_labels[order[0]])
+    ends = slice(after - 1, after + 1)
+    return float(np.exp(np.interp(target, accuracy[ends], log_n[ends])))

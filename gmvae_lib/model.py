@@ -1,0 +1,186 @@
+"""The Gaussian mixture VAE: q(c|x), q(z|x, c), p(z|c), p(x|z).
+
+Generative model (Dilokthanakul et al. 2016, in the one-level form of Jiang et al. 2017):
+c ~ Categorical(pi),  z | c ~ N(mu_c, diag(s_c^2)),  x | z ~ Bernoulli(decoder(z)).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .config import GMVAEConfig
+from .errors import InputError
+
+LOG_VARIANCE_RANGE = (-10.0, 10.0)  # exp() outside it is how GMVAE code usually reaches NaN
+
+
+@dataclass
+class Encoded:
+    """What the encoder says of a batch: shapes for B images, D = z_dim."""
+
+    features: torch.Tensor  # [B, F]
+    logits: torch.Tensor  # [B, K], q(c|x) before the softmax
+    mean: torch.Tensor  # [B, D] (shared) or [B, K, D] (heads): of q(z|x, c)
+    log_variance: torch.Tensor  # same shape
+
+
+def _mlp(sizes, last_activation):
+    layers = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*(layers if last_activation else layers[:-1]))
+
+
+class _ConvEncoder(nn.Module):
+    """Strided convolutions with batch normalisation, then one dense layer: [B, H*W] -> [B, F]."""
+
+    def __init__(self, config: GMVAEConfig):
+        super().__init__()
+        self.image_shape = config.image_shape
+        height, width = config.image_shape
+        blocks, n_in = [], 1
+        for i, n_out in enumerate(config.channels):
+            # halve twice at the start (28 -> 14 -> 7); further layers keep the size
+            stride, kernel = (2 if i < 2 else 1), (5 if i == 0 else 3)
+            blocks += [
+                nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False),
+                nn.BatchNorm2d(n_out),
+                nn.ReLU(),
+            ]
+            height, width = (height - 1) // stride + 1, (width - 1) // stride + 1
+            n_in = n_out
+        # channels_last is about twice as fast for bf16 convolutions on a CPU
+        self.convolutions = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
+        self.dense = nn.Sequential(
+            nn.Linear(n_in * height * width, config.features, bias=False),
+            nn.BatchNorm1d(config.features),
+            nn.ReLU(),
+        )
+
+    def forward(self, x):
+        x = x.view(-1, 1, *self.image_shape).contiguous(memory_format=torch.channels_last)
+        return self.dense(self.convolutions(x).flatten(1))
+
+
+class GMVAE(nn.Module):
+    """A Gaussian mixture VAE. Images go in as float [B, H*W] in [0, 1]."""
+
+    def __init__(self, config: GMVAEConfig | None = None):
+        super().__init__()
+        self.config = config = config or GMVAEConfig()
+        K, D = config.K, config.z_dim
+        if config.encoder == "conv":
+            self.encoder, width = _ConvEncoder(config), config.features
+        else:
+            sizes = (config.n_pixels, *config.encoder_hidden)
+            self.encoder, width = _mlp(sizes, last_activation=True), sizes[-1]
+        self.cluster = nn.Linear(width, K)
+        self.auxiliary = nn.ModuleList(nn.Linear(width, n) for n in config.auxiliary)
+        n_heads = K if config.posterior == "heads" else 1
+        self.mean = nn.Linear(width, n_heads * D)
+        self.log_variance = nn.Linear(width, n_heads * D)
+        self.prior_mean = nn.Parameter(torch.randn(K, D) * config.prior_std)
+        self.prior_log_variance = nn.Parameter(torch.zeros(K, D))
+        self.prior_logits = nn.Parameter(torch.zeros(K), requires_grad=config.learn_weights)
+        self.decoder = _mlp((D, *config.decoder_hidden, config.n_pixels), last_activation=False)
+
+    @property
+    def log_weights(self) -> torch.Tensor:
+        """log pi, [K]."""
+        return F.log_softmax(self.prior_logits, dim=0)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Mixture weights pi of the prior, float32 [K]."""
+        return self.log_weights.exp().detach().cpu().numpy()
+
+    def encode(self, x: torch.Tensor) -> Encoded:
+        """q(c|x) and q(z|x, c) of images x [B, H*W]."""
+        h = self.encoder(x)
+        mean, log_variance = self.mean(h), self.log_variance(h)
+        if self.config.posterior == "heads":
+            shape = (len(x), self.config.K, self.config.z_dim)
+            mean, log_variance = mean.view(shape), log_variance.view(shape)
+        return Encoded(h, self.cluster(h), mean.float(), log_variance.float().clamp(*LOG_VARIANCE_RANGE))
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        """Logits of p(x|z): [..., D] -> [..., H*W]."""
+        return self.decoder(z)
+
+    @torch.no_grad()
+    def sample(self, component: int, n: int = 1, seed: int = 0) -> np.ndarray:
+        """Draw n images from p(x|c): the Bernoulli means, float32 [n, H, W] in [0, 1]."""
+        if not 0 <= component < self.config.K:
+            raise InputError(f"component: found {component}, expected 0 to {self.config.K - 1}")
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(n, self.config.z_dim, generator=generator).to(self.prior_mean.device)
+        std = (0.5 * self.prior_log_variance[component].clamp(*LOG_VARIANCE_RANGE)).exp()
+        z = self.prior_mean[component] + std * noise
+        return self._pictures(self.decode(z))
+
+    @torch.no_grad()
+    def reconstruct(self, images: np.ndarray) -> np.ndarray:
+        """E[x | z = mean of q(z | x, most likely c)]: float32 [B, H, W] in [0, 1]."""
+        x = as_batch(images, self.config).to(self.prior_mean.device)
+        encoded = self.encode(x)
+        z = encoded.mean
+        if self.config.posterior == "heads":
+            z = z[torch.arange(len(z)), encoded.logits.argmax(1)]
+        return self._pictures(self.decode(z))
+
+    def _pictures(self, logits):
+        return logits.float().sigmoid().view(-1, *self.config.image_shape).cpu().numpy()
+
+
+def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
+    """uint8 [B, H, W] (or float in [0, 1]) to float32 [B, H*W] in [0, 1]."""
+    images = np.asarray(images)
+    if images.ndim != 3 or images.shape[1:] != config.image_shape:
+        expected = "x".join(map(str, config.image_shape))
+        raise InputError(f"images: found shape {images.shape}, expected [N, {expected}]")
+    x = torch.from_numpy(np.array(images.reshape(len(images), -1), dtype=np.float32))
+    return x / 255 if images.dtype == np.uint8 else x
+
+
+def default_device(device=None) -> torch.device:
+    """The device asked for; else CUDA when there is one, else the CPU."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+@torch.no_grad()
+def embed(model: GMVAE, images, batch_size: int = 1000, device=None, progress: bool = False):
+    """q(c|x) and the encoder's features of every image, in order.
+
+    Returns
+    -------
+    (q, features) : float32 [N, K], rows sum to 1, and float32 [N, F].
+    """
+    from tqdm import tqdm
+
+    device = default_device(device)
+    model = model.to(device).eval()
+    pictures = getattr(images, "images", images)  # an ImageSet or a plain array
+    q, features = [], []
+    starts = range(0, len(pictures), batch_size)
+    for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
+        encoded = model.encode(as_batch(pictures[i : i + batch_size], model.config).to(device))
+        q.append(encoded.logits.float().softmax(1).cpu().numpy())
+        features.append(encoded.features.float().cpu().numpy())
+    if not q:
+        raise InputError("images: found none, expected at least one")
+    return np.concatenate(q), np.concatenate(features)
+
+
+def cluster_posterior(
+    model_or_run, images, batch_size: int = 1000, device=None, progress: bool = False
+) -> np.ndarray:
+    """q(c|x) of every image: float32 [N, K], rows sum to 1.
+
+    Computed in float32 whatever the training used, so that it is the same on every machine
+    to rounding. ``images``: an ImageSet or an array [N, H, W].
+    """
+    model = model_or_run if isinstance(model_or_run, GMVAE) else model_or_run.model
+    return embed(model, images, batch_size, device, progress)[0]

@@ -1,0 +1,351 @@
+"""Training a GMVAE without labels: the loop, checkpoints, resume, logs."""
+
+import json
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .config import GMVAEConfig, TrainConfig
+from .errors import InputError
+from .model import GMVAE, Encoded, as_batch, default_device, embed
+from .objective import consistency, elbo
+from .runs import Run, environment, load_run, save_run, write_atomically
+from .views import random_view
+
+CHECKPOINT = "checkpoint.safetensors"
+WARM_UP = 0.05  # share of the steps over which a "cosine" learning rate rises
+
+
+def fit(
+    images,
+    model_config: GMVAEConfig,
+    train_config: TrainConfig,
+    out=None,
+    resume: bool = False,
+    device=None,
+    progress: bool = False,
+) -> Run:
+    """Train a GMVAE on images. No label is read.
+
+    Every random draw depends only on (seed, step), so a killed training that resumes ends with
+    the weights of an uninterrupted one, bit for bit on the same machine.
+
+    Parameters
+    ----------
+    images : ImageSet, or uint8 array [N, H, W].
+    out : folder of the run: checkpoints while training, the finished run in the end.
+    resume : go on from the checkpoint in ``out``; start anew when there is none.
+    """
+    pictures = getattr(images, "images", images)
+    as_batch(pictures[:1], model_config)  # refuses a wrong shape before any work
+    if len(pictures) < 2:
+        raise InputError(f"images: found {len(pictures)}, expected at least 2 to train on")
+    provenance = {
+        "data": dict(getattr(images, "provenance", {"name": "array", "n": len(pictures)}))
+    }
+    out = Path(out) if out is not None else None
+    if out is not None:
+        finished = _prepare(out, resume, model_config, train_config, provenance)
+        if finished is not None:
+            return finished
+    trainer = _Trainer(pictures, model_config, train_config, default_device(device))
+    if out is not None and resume and (out / CHECKPOINT).is_file():
+        trainer.load(out / CHECKPOINT, provenance)
+    trainer.run(out, provenance, progress)
+    run = Run(
+        model_config,
+        train_config,
+        trainer.history,
+        {**provenance, "training": environment() | {"device": str(trainer.device)}},
+        {name: value.cpu().numpy() for name, value in trainer.model.state_dict().items()},
+    )
+    if out is not None:
+        save_run(run, out)
+        (out / CHECKPOINT).unlink(missing_ok=True)
+    return run
+
+
+def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
+    """Refuse to overwrite; return the run when ``out`` already holds it, finished."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: found a file, expected a folder to write the run to")
+    finished = (out / "provenance.json").is_file()
+    if not resume and (finished or (out / CHECKPOINT).is_file()):
+        state = "a finished run" if finished else "an unfinished training"
+        raise InputError(f"{out}: found {state}, expected a new folder, or --resume to go on")
+    if finished:
+        run = load_run(out)
+        _require_same(
+            out / "config.json",
+            {"model": asdict(run.model_config), "training": asdict(run.train_config)},
+            {"model": asdict(model_config), "training": asdict(train_config)},
+        )
+        _require_same(out, run.provenance["data"], provenance["data"])
+        return run
+    out.mkdir(parents=True, exist_ok=True)
+    return None
+
+
+def _require_same(where, found: dict, expected: dict, prefix="") -> None:
+    """InputError that names the first field in which a stored training differs from this one."""
+    for name in sorted({*found, *expected}):
+        a, b = found.get(name), expected.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            _require_same(where, a, b, f"{prefix}{name}.")
+        elif json.dumps(a) != json.dumps(b) and name not in ("source", "checkpoint_every"):
+            raise InputError(
+                f"{where}: found {prefix}{name} = {a!r}, expected {b!r} to resume this training"
+            )
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether the machine multiplies bf16 matrices faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    cpu = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16") or cpu.get("bf16"))
+
+
+class _Trainer:
+    """State of a training: model, optimizer, step, history; and how one step is done."""
+
+    def __init__(self, pictures, model_config, config, device):
+        self.config, self.device = config, device
+        self.pictures = pictures
+        torch.manual_seed(config.seed)  # the weights' start; nothing else draws globally
+        self.model = GMVAE(model_config).to(device)
+        self.optimizer = torch.optim.AdamW(
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+        self.batch_size = min(config.batch_size, len(pictures))
+        self.steps_per_epoch = len(pictures) // self.batch_size  # the odd rest waits an epoch
+        self.n_steps = config.epochs * self.steps_per_epoch
+        use_bf16 = config.precision == "bf16" or (
+            config.precision == "auto" and fast_bf16(device)
+        )
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bf16)
+        self.step = 0
+        self.sums: dict[str, float] = {}  # of the epoch under way
+        self.history: list[dict] = []
+        self.neighbours: np.ndarray | None = None  # int32 [N, neighbours]
+
+    # ---- one step ------------------------------------------------------------------------
+
+    def learning_rate(self) -> float:
+        if self.config.schedule == "constant":
+            return self.config.learning_rate
+        warm_up = max(1, round(WARM_UP * self.n_steps))
+        if self.step < warm_up:
+            return self.config.learning_rate * (self.step + 1) / warm_up
+        done = (self.step - warm_up) / max(1, self.n_steps - warm_up)
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def batch(self, rows) -> torch.Tensor:
+        return as_batch(self.pictures[rows], self.model.config).to(self.device)
+
+    def partners(self, rows, rng) -> np.ndarray:
+        """Rows whose image the second view shows: the same, or a near neighbour of each."""
+        if self.neighbours is None:
+            return rows
+        return self.neighbours[rows, rng.integers(self.neighbours.shape[1], size=len(rows))]
+
+    def loss(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Loss of a batch, and the numbers worth a line in the history."""
+        config, model = self.config, self.model
+        rng = np.random.default_rng((config.seed, 1, self.step))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        loss, log = torch.zeros((), device=self.device), {}
+        x = self.batch(rows)
+        with_elbo = config.elbo_weight and self.step >= config.elbo_from * self.steps_per_epoch
+        n_elbo = math.ceil(config.elbo_fraction * len(rows)) if with_elbo else 0
+        parts = [x[:n_elbo]]
+        if config.consistency_weight:
+            shape = (-1, 1, *model.config.image_shape)
+            other = x if self.neighbours is None else self.batch(self.partners(rows, rng))
+            for view in (x, other):
+                view = random_view(view.view(shape), generator, config.view_strength)
+                parts.append(view.flatten(1))
+        # one pass for all parts: batch statistics in training are then those of clean and altered
+        # images together, which the running statistics of evaluation stand for
+        encoded = model.encode(torch.cat(parts))
+        clean, *views = _split(encoded, [len(part) for part in parts])
+        if n_elbo:
+            terms = elbo(model, parts[0], clean, generator)
+            loss = loss - config.elbo_weight * terms.elbo.mean()
+            log |= {
+                "elbo": terms.elbo.mean(),
+                "reconstruction": terms.reconstruction.mean(),
+                "kl_z": terms.kl_z.mean(),
+                "kl_c": terms.kl_c.mean(),
+            }
+        if views:
+            value, information = consistency(model, *views, config.entropy_weight)
+            loss = loss - config.consistency_weight * value
+            log |= {"mutual_information": information}
+        used = encoded.logits.detach().argmax(1).unique().numel()
+        return loss, {"loss": loss, **log, "components_in_batch": torch.tensor(float(used))}
+
+    def advance(self, rows) -> dict[str, float]:
+        """One optimisation step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.model.train()
+        with self.autocast:
+            loss, log = self.loss(rows)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"loss: found {loss.item()} at step {self.step}, expected a finite number; "
+                "try a smaller learning_rate or precision='float32'"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return {name: value.item() for name, value in log.items()}
+
+    # ---- the whole course ----------------------------------------------------------------
+
+    def run(self, out, provenance, progress) -> None:
+        from tqdm import tqdm
+
+        writer = _tensorboard(out)
+        started = time.perf_counter() - sum(row["seconds"] for row in self.history)
+        started -= self.sums.pop("seconds", 0.0)
+        bar = tqdm(
+            total=self.n_steps, initial=self.step, desc="training", unit="step",
+            disable=not progress,
+        )  # fmt: skip
+        order, order_epoch = None, -1
+        while self.step < self.n_steps:
+            epoch, i = divmod(self.step, self.steps_per_epoch)
+            if epoch != order_epoch:
+                rng = np.random.default_rng((self.config.seed, 0, epoch))
+                order, order_epoch = rng.permutation(len(self.pictures)), epoch
+                self.find_neighbours(epoch, i)
+            rows = order[i * self.batch_size : (i + 1) * self.batch_size]
+            for name, value in self.advance(rows).items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+            bar.update()
+            if i + 1 == self.steps_per_epoch:
+                self.close_epoch(epoch, time.perf_counter() - started, writer)
+                bar.set_postfix(
+                    {k: f"{v:.2f}" for k, v in self.history[-1].items() if k in _SHOWN}
+                )
+            if out is not None and self.step % self.config.checkpoint_every == 0:
+                self.save(out / CHECKPOINT, provenance, time.perf_counter() - started)
+        bar.close()
+        if writer is not None:
+            writer.close()
+
+    def find_neighbours(self, epoch, i) -> None:
+        config = self.config
+        since = epoch - config.neighbours_from
+        if not config.neighbours or since < 0 or i > 0 or since % config.neighbours_every:
+            return  # not wanted, not yet, or still the ones the checkpoint brought
+        with self.autocast:
+            _, features = embed(self.model, self.pictures, device=self.device)
+        self.neighbours = nearest(features, config.neighbours, self.device)
+
+    def close_epoch(self, epoch, elapsed, writer) -> None:
+        means = {name: total / self.steps_per_epoch for name, total in self.sums.items()}
+        before = sum(row["seconds"] for row in self.history)
+        self.sums = {}
+        self.history.append({"epoch": epoch + 1, "seconds": elapsed - before, **means})
+        if writer is not None:
+            for name, value in means.items():
+                writer.add_scalar(name, value, epoch + 1)
+
+    # ---- checkpoints ---------------------------------------------------------------------
+
+    def save(self, path, provenance, elapsed) -> None:
+        from safetensors.torch import save_file
+
+        tensors = {f"model.{k}": v.cpu() for k, v in self.model.state_dict().items()}
+        for i, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v.cpu() for k, v in entry.items()}
+        if self.neighbours is not None:
+            tensors["neighbours"] = torch.from_numpy(self.neighbours)
+        before = sum(row["seconds"] for row in self.history)
+        about = {
+            "step": self.step,
+            "history": self.history,
+            "sums": self.sums | {"seconds": elapsed - before},
+            "model": asdict(self.model.config),
+            "training": asdict(self.config),
+            "data": provenance["data"],
+        }
+        tensors = {name: value.contiguous() for name, value in tensors.items()}
+        write_atomically(path, lambda p: save_file(tensors, p, {"about": json.dumps(about)}))
+
+    def load(self, path, provenance) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as stored:
+                about = json.loads(stored.metadata()["about"])
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise InputError(
+                f"{path}: found no readable checkpoint ({error}), expected one that fit wrote"
+            ) from None
+        for part, here in (
+            ("model", asdict(self.model.config)),
+            ("training", asdict(self.config)),
+            ("data", provenance["data"]),
+        ):
+            _require_same(path, about[part], here)
+        self.step, self.history, self.sums = about["step"], about["history"], about["sums"]
+        self.neighbours = tensors["neighbours"].numpy() if "neighbours" in tensors else None
+        self.model.load_state_dict(_below(tensors, "model."))
+        optimizer = self.optimizer.state_dict()
+        for name, value in _below(tensors, "optimizer.").items():
+            i, key = name.split(".", 1)
+            optimizer["state"].setdefault(int(i), {})[key] = value
+        self.optimizer.load_state_dict(optimizer)
+
+
+_SHOWN = ("loss", "elbo", "mutual_information", "components_in_batch")
+
+
+def _below(tensors, prefix):
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _split(encoded: Encoded, sizes) -> list[Encoded]:
+    """Cut what the encoder said of several parts at once into one Encoded a part."""
+    columns = (encoded.features, encoded.logits, encoded.mean, encoded.log_variance)
+    return [Encoded(*part) for part in zip(*(c.split(sizes) for c in columns), strict=True)]
+
+
+@torch.no_grad()
+def nearest(features: np.ndarray, n: int, device=None, chunk: int = 500) -> np.ndarray:
+    """The n nearest other rows of each row by cosine: float [N, F] -> int32 [N, n]."""
+    device = default_device(device)
+    x = torch.nn.functional.normalize(torch.from_numpy(features).to(device), dim=1)
+    if fast_bf16(device):
+        x = x.bfloat16()  # the ranking of near neighbours does not need more
+    n = min(n, len(x) - 1)
+    found = torch.empty(len(x), n, dtype=torch.int32)
+    for start in range(0, len(x), chunk):
+        rows = torch.arange(start, min(start + chunk, len(x)), device=device)
+        similarity = x[rows] @ x.T
+        similarity[torch.arange(len(rows), device=device), rows] = -2  # not oneself
+        found[start : start + chunk] = similarity.topk(n, dim=1, sorted=False).indices.cpu()
+    return found.numpy()
+
+
+def _tensorboard(out):
+    """A TensorBoard writer into the run's folder, where TensorBoard is installed."""
+    if out is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(out / "tensorboard")

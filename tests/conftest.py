@@ -1,0 +1,32 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import pytest
+
+from gmvae_lib.images import rendered_letters
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def letters():
+    """1,300 rendered letters, 50 a class: enough to learn from in seconds."""
+    return rendered_letters(n=1300, seed=0)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real letters and digits beside the repository, or a skip."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data not found: no folder {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def emnist_letters_path(shared_data):
+    """The IDX file of 100,000 real EMNIST letters, or a skip."""
+    path = shared_data / "emnist-letters-100k" / "images-idx3-ubyte.gz"
+    if not path.is_file():
+        pytest.skip(f"real letters not found: no file {path}")
+    return path

@@ -1,0 +1,104 @@
+"""Pixel baselines: the article's settings, and random draws that lack classes."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from gmvae_lib.baselines import RandomDrawClassifier, pixel_baselines
+
+NAMES = ["logistic regression", "mlp", "xgboost"]
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Three well separated classes among labels 0..25, as pixels [N, 25] in [0, 1]."""
+    rng = np.random.default_rng(0)
+    y = rng.choice([2, 11, 25], 240)
+    X = np.clip(rng.normal(0.2, 0.1, (240, 25)), 0, 1)
+    X[np.arange(240), y % 25] = 1.0
+    return X.astype(np.float32), y
+
+
+def small(name, n_labels, seed=0):
+    """The baseline with few trees, to keep the test quick."""
+    model = pixel_baselines()[name](n_labels, seed, 1)
+    if name == "xgboost":
+        model.estimator.set_params(n_estimators=5)
+    return model
+
+
+def test_there_are_the_articles_three():
+    assert list(pixel_baselines()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learns_from_labels_with_gaps(name, blobs):
+    X, y = blobs
+    model = small(name, 120).fit(X[:120], y[:120])
+    assert model.classes_.tolist() == [2, 11, 25]
+    assert model.score(X[120:], y[120:]) > 0.9
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_handful_of_labels_does_not_crash(name, n, blobs):
+    X, _ = blobs
+    y = np.array(["t", "j", "j"])[:n]
+    predicted = small(name, n).fit(X[:n], y).predict(X)
+    assert set(predicted) <= set(y)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_single_class_is_a_constant(name, blobs):
+    X, _ = blobs
+    model = small(name, 5).fit(X[:5], [7] * 5)
+    assert set(model.predict(X)) == {7}
+    assert model.predict_proba(X).tolist() == [[1.0]] * len(X)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_seed_fixes_the_result(name, blobs):
+    X, y = blobs
+    first, second = (small(name, 60, seed=3).fit(X[:60], y[:60]).predict_proba(X) for _ in "ab")
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_articles_settings():
+    boosting = pixel_baselines()["xgboost"](291, 4, 2).estimator.get_params()
+    expected = {
+        "n_estimators": 200,
+        "max_depth": 6,
+        "learning_rate": 0.1,
+        "subsample": 0.9,
+        "colsample_bytree": 0.9,
+        "tree_method": "hist",
+        "n_jobs": 2,
+        "random_state": 4,
+    }
+    assert {key: boosting[key] for key in expected} == expected
+    sizes = [pixel_baselines()["mlp"](n, 0, 1).estimator.hidden_layer_sizes for n in (7, 5e3, 5e4)]
+    assert sizes == [(64,), (128,), (256, 128)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "stops_early"),
+    [
+        ([100, 100], True),  # 20 held out for 2 classes
+        ([199, 1], False),  # a class of one cannot be split
+        ([40, 40], False),  # 8 held out for 2 classes: too few to judge by
+    ],
+)
+def test_early_stopping_only_where_it_can_judge(counts, stops_early):
+    y = np.repeat([0, 1], counts)
+    X = y[:, None] + np.random.default_rng(0).normal(size=(len(y), 3))
+    model = RandomDrawClassifier(MLPClassifier((4,), early_stopping=True, max_iter=5)).fit(X, y)
+    assert model.estimator_.early_stopping is stops_early
+    assert model.estimator.early_stopping  # the parameter is the user's
+
+
+def test_can_be_cloned():
+    model = RandomDrawClassifier(LogisticRegression(C=3))
+    assert clone(model).estimator.C == 3

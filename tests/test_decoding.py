@@ -1,0 +1,261 @@
+"""Decoders: scikit-learn's contract, brute-force references, and properties."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from gmvae_lib.decoding import BayesDecoder, HardDecoder, SoftDecoder
+from gmvae_lib.errors import InputError
+
+ALL = [HardDecoder(), HardDecoder(fallback="none"), SoftDecoder(), BayesDecoder()]
+every_decoder = pytest.mark.parametrize("decoder", ALL, ids=repr)
+quick = settings(deadline=None, max_examples=40)
+
+
+@st.composite
+def problems(draw):
+    """(q labelled, y, q to predict): random posteriors, sharp or flat, few labels, with gaps."""
+    seed = draw(st.integers(0, 2**32 - 1))
+    n, k, c = draw(st.integers(1, 30)), draw(st.integers(1, 8)), draw(st.integers(1, 5))
+    rng = np.random.default_rng(seed)
+    concentration = np.full(k, draw(st.sampled_from([0.1, 1.0, 10.0])))
+    q = rng.dirichlet(concentration, n + 20)
+    return q[:n], rng.integers(0, c, n), q[n:]
+
+
+@parametrize_with_checks(ALL)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+def hard_by_hand(q, y, x, fallback):
+    classes = sorted(set(y))
+    label = {}
+    for c in range(q.shape[1]):
+        votes = [int(np.sum((q.argmax(1) == c) & (y == value))) for value in classes]
+        if any(votes):
+            label[c] = classes[votes.index(max(votes))]
+    predictions = []
+    for row in x:
+        ranked = sorted(range(len(row)), key=lambda c: -row[c])
+        if fallback == "none":
+            predictions.append(label.get(ranked[0], classes[0]))
+        else:
+            predictions.append(next(label[c] for c in ranked if c in label))
+    return predictions
+
+
+@pytest.mark.parametrize("fallback", ["nearest", "none"])
+@given(problem=problems())
+@quick
+def test_hard_is_its_formula(problem, fallback):
+    q, y, x = problem
+    found = HardDecoder(fallback=fallback).fit(q, y).predict(x)
+    assert found.tolist() == hard_by_hand(q, y, x, fallback)
+
+
+@given(problem=problems())
+@quick
+def test_soft_is_its_formula(problem):
+    q, y, x = problem
+    decoder = SoftDecoder().fit(q, y)
+    similarity = np.array(
+        [[sum(q[y == value].mean(axis=0) * row) for value in sorted(set(y))] for row in x]
+    )
+    expected = similarity / similarity.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(decoder.predict_proba(x), expected, rtol=1e-9, atol=1e-12)
+
+
+@given(problem=problems(), alpha=st.sampled_from([0.01, 1.0, 5.0]))
+@quick
+def test_bayes_is_its_formula(problem, alpha):
+    q, y, x = problem
+    classes = sorted(set(y))
+    expected = np.zeros((len(x), len(classes)))
+    for j, value in enumerate(classes):
+        prior = (np.sum(y == value) + 1) / (len(y) + len(classes))
+        for c in range(q.shape[1]):
+            given_c = (q[y == value, c].sum() + alpha * prior) / (q[:, c].sum() + alpha)
+            expected[:, j] += x[:, c] * given_c
+    found = BayesDecoder(alpha=alpha).fit(q, y).predict_proba(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@every_decoder
+@given(problem=problems())
+@quick
+def test_probabilities_sum_to_one_and_agree_with_predictions(problem, decoder):
+    q, y, x = problem
+    decoder.fit(q, y)
+    proba = decoder.predict_proba(x)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert (proba >= 0).all()
+    np.testing.assert_array_equal(decoder.predict(x), decoder.classes_[proba.argmax(axis=1)])
+
+
+@every_decoder
+@given(problem=problems(), seed=st.integers(0, 1000))
+@quick
+def test_order_of_labelled_points_does_not_matter(problem, seed, decoder):
+    q, y, x = problem
+    order = np.random.default_rng(seed).permutation(len(y))
+    first = decoder.fit(q, y).predict_proba(x)
+    np.testing.assert_allclose(decoder.fit(q[order], y[order]).predict_proba(x), first, atol=1e-12)
+
+
+@every_decoder
+@given(problem=problems())
+@quick
+def test_predictions_go_row_by_row(problem, decoder):
+    q, y, x = problem
+    decoder.fit(q, y)
+    one_by_one = np.concatenate([decoder.predict_proba(row[None]) for row in x])
+    np.testing.assert_allclose(decoder.predict_proba(x), one_by_one, atol=1e-12)
+
+
+@every_decoder
+@given(problem=problems())
+@quick
+def test_string_labels_in_the_same_order_give_the_same_answers(problem, decoder):
+    q, y, x = problem
+    names = np.array(list("abcde"))
+    by_number = decoder.fit(q, y).predict(x)
+    by_name = decoder.fit(q, names[y]).predict(x)
+    assert by_name.tolist() == names[by_number].tolist()
+
+
+@pytest.mark.parametrize("decoder", [SoftDecoder(), BayesDecoder()], ids=repr)
+@given(problem=problems(), seed=st.integers(0, 1000))
+@quick
+def test_renaming_labels_commutes(problem, seed, decoder):
+    # Not so for the hard rule, whose ties follow the order of classes_.
+    q, y, x = problem
+    rename = np.random.default_rng(seed).permutation(5)
+    before = decoder.fit(q, y)
+    classes, proba = before.classes_, before.predict_proba(x)
+    after = decoder.fit(q, rename[y])
+    columns = np.searchsorted(after.classes_, rename[classes])
+    np.testing.assert_allclose(after.predict_proba(x)[:, columns], proba, atol=1e-12)
+
+
+@every_decoder
+@given(problem=problems(), cuts=st.lists(st.integers(0, 30), max_size=3))
+@quick
+def test_partial_fits_add_up_to_one_fit(problem, cuts, decoder):
+    q, y, x = problem
+    once = type(decoder)(**decoder.get_params()).fit(q, y)
+    parts = type(decoder)(**decoder.get_params())
+    ends = sorted({min(cut, len(y)) for cut in cuts} | {0, len(y)})
+    for start, stop in zip(ends, ends[1:], strict=False):
+        parts.partial_fit(q[start:stop], y[start:stop], classes=np.unique(y))
+    np.testing.assert_allclose(parts.predict_proba(x), once.predict_proba(x), atol=1e-12)
+    assert parts.class_count_.tolist() == once.class_count_.tolist()
+
+
+@every_decoder
+def test_refit_forgets(decoder):
+    eye = np.eye(3)
+    decoder.fit(eye, ["a", "b", "c"])
+    assert decoder.fit(eye, [5, 6, 6]).predict(eye).tolist() == [5, 6, 6]
+    assert decoder.class_count_.tolist() == [1, 2]
+    decoder.fit(np.eye(4), [0, 1, 1, 0])
+    assert decoder.n_features_in_ == 4
+
+
+@every_decoder
+@given(seed=st.integers(0, 10_000))
+@quick
+def test_one_hot_posteriors_and_pure_labelled_clusters_are_decoded_without_error(seed, decoder):
+    rng = np.random.default_rng(seed)
+    letter_of_component = rng.integers(0, 4, 10)
+    component = np.concatenate([np.arange(10), rng.integers(0, 10, 50)])
+    q, y = np.eye(10)[component], letter_of_component[component]
+    assert decoder.fit(q[:10], y[:10]).score(q, y) == 1.0
+
+
+@every_decoder
+def test_float32_posteriors_are_used_as_they_are(decoder):
+    rng = np.random.default_rng(0)
+    q = rng.dirichlet(np.ones(6), 50)
+    y = rng.integers(0, 3, 50)
+    double = decoder.fit(q, y).predict_proba(q)
+    single = decoder.fit(q.astype(np.float32), y).predict_proba(q.astype(np.float32))
+    np.testing.assert_allclose(single, double, atol=1e-6)
+
+
+def test_hard_fallback_decides_where_the_cluster_has_no_label():
+    q = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
+    lost = np.array([[0.1, 0.2, 0.7]])  # component 2 got no label; 1 is next, and says "e"
+    assert HardDecoder().fit(q, ["c", "e"]).predict(lost) == ["e"]
+    published = HardDecoder(fallback="none").fit(q, ["c", "e"])
+    assert published.predict(lost) == ["c"]
+    assert published.predict_proba(lost).tolist() == [[1.0, 0.0]]
+
+
+def test_hard_ties_go_to_the_first_class():
+    q = np.ones((2, 1))
+    assert HardDecoder().fit(q, ["b", "a"]).predict(q).tolist() == ["a", "a"]
+
+
+def test_hard_probabilities_are_vote_shares():
+    q = np.ones((4, 1))
+    assert HardDecoder().fit(q, list("aaab")).predict_proba(q[:1]).tolist() == [[0.75, 0.25]]
+
+
+@pytest.mark.parametrize("decoder", [HardDecoder(), SoftDecoder()], ids=repr)
+@pytest.mark.parametrize("row", [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+def test_a_row_that_touches_no_labelled_cluster_gets_the_class_frequencies(decoder, row):
+    q = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 1.0, 0]])
+    decoder.fit(q, ["a", "b", "b"])
+    np.testing.assert_allclose(decoder.predict_proba([row]), [[1 / 3, 2 / 3]])
+    assert decoder.predict([row]) == ["b"]
+
+
+def test_bayes_without_smoothing_uses_the_prior_for_empty_components():
+    decoder = BayesDecoder(alpha=0).fit(np.eye(3)[:2], ["a", "b"])
+    np.testing.assert_allclose(decoder.label_given_component_, [[1, 0, 0.5], [0, 1, 0.5]])
+
+
+def test_soft_disagrees_with_hard_as_in_figure_2():
+    # The top component votes c; the mass of the others says e.
+    q = np.array([[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0]])
+    y = ["c", "e", "e"]
+    x = [[0.2, 0.4, 0.35, 0.05], [0.36, 0.34, 0.3, 0.0]]
+    assert HardDecoder().fit(q, y).predict(x).tolist() == ["e", "c"]
+    assert BayesDecoder(alpha=0).fit(q, y).predict(x).tolist() == ["e", "e"]
+    # m(e) is a mean, so two components halve each other: similarity, not Bayes' rule.
+    np.testing.assert_allclose(SoftDecoder().fit(q, y).class_mean_[1], [0, 0.5, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda q, y: HardDecoder(fallback="first").fit(q, y), "fallback: found 'first'"),
+        (lambda q, y: BayesDecoder(alpha=-1).fit(q, y), "alpha: found -1"),
+        (lambda q, y: BayesDecoder(alpha=np.nan).fit(q, y), "alpha: found nan"),
+        (lambda q, y: SoftDecoder().partial_fit(q, y), "classes: found none"),
+        (lambda q, y: SoftDecoder().partial_fit(q, y, classes=["a"]), "y: found the label"),
+        (
+            lambda q, y: SoftDecoder().fit(q, y).partial_fit(q, y, classes=["a", "z"]),
+            "classes: found",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(InputError, match=message):
+        call(np.eye(2), ["a", "b"])
+
+
+def test_an_unknown_label_leaves_the_counts_alone():
+    decoder = SoftDecoder().fit(np.eye(2), ["a", "b"])
+    with pytest.raises(InputError):
+        decoder.partial_fit(np.eye(2), ["a", "z"])
+    assert decoder.class_count_.tolist() == [1, 1]
+
+
+@every_decoder
+def test_negative_entries_are_refused(decoder):
+    with pytest.raises(ValueError, match="Negative values"):
+        decoder.fit([[1.5, -0.5]], ["a"])

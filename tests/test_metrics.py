@@ -1,0 +1,114 @@
+"""Metrics against scipy, scikit-learn, or counting by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from gmvae_lib import metrics
+from gmvae_lib.errors import InputError
+
+
+@given(
+    values=st.lists(st.floats(0, 1), min_size=2, max_size=20),
+    confidence=st.sampled_from([0.5, 0.95]),
+)
+@settings(deadline=None)
+def test_interval_is_scipys(values, confidence):
+    mean, low, high = metrics.mean_and_interval(values, confidence)
+    assert mean == pytest.approx(np.mean(values))
+    error = stats.sem(values)
+    if error == 0:
+        assert (low, high) == (mean, mean)
+    else:
+        expected = stats.t.interval(confidence, len(values) - 1, np.mean(values), error)
+        assert (low, high) == pytest.approx(expected)
+
+
+def test_interval_of_one_seed_has_no_bounds():
+    mean, low, high = metrics.mean_and_interval([0.8])
+    assert mean == 0.8
+    assert np.isnan(low)
+    assert np.isnan(high)
+
+
+@pytest.mark.parametrize(("values", "confidence"), [([], 0.95), ([[1.0]], 0.95), ([1.0], 95)])
+def test_interval_refuses(values, confidence):
+    with pytest.raises(InputError, match="values|confidence"):
+        metrics.mean_and_interval(values, confidence)
+
+
+def test_accuracy_counts_hits():
+    assert metrics.accuracy(["a", "b", "c", "d"], ["a", "b", "c", "e"]) == 0.75
+    with pytest.raises(InputError, match="y_true of 2, y_pred of 1"):
+        metrics.accuracy([1, 2], [1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=40))
+@settings(deadline=None)
+def test_purity_by_hand(pairs):
+    cluster, y = np.array(pairs).T
+    kept = sum(max(np.bincount(y[cluster == c])) for c in np.unique(cluster))
+    assert metrics.purity(cluster, y) == pytest.approx(kept / len(y))
+
+
+def test_purity_of_one_cluster_is_the_commonest_class():
+    assert metrics.purity([0, 0, 0], ["a", "a", "b"]) == pytest.approx(2 / 3)
+
+
+def test_components_in_use_counts_winners():
+    assert metrics.components_in_use([[0.9, 0.1, 0], [0.8, 0.2, 0], [0, 0.4, 0.6]]) == 2
+
+
+def test_entropy_in_nats():
+    found = metrics.posterior_entropy([[0.25] * 4, [1.0, 0, 0, 0]])
+    np.testing.assert_allclose(found, [np.log(4), 0])
+
+
+def test_component_table():
+    q = np.array([[0.9, 0.1, 0], [0.7, 0.3, 0], [0.6, 0.4, 0], [0.2, 0.8, 0]])
+    table = metrics.component_table(q, np.array([3, 3, 1, 1]), class_names="abcd")
+    assert table["component"].tolist() == [0, 1, 2]
+    np.testing.assert_allclose(table["weight"], [0.6, 0.4, 0])
+    assert table["size"].tolist() == [3, 1, 0]
+    np.testing.assert_allclose(table["purity"], [2 / 3, 1, np.nan])
+    assert table["top"].tolist() == ["d 67 %, b 33 %", "b 100 %", ""]
+    weighted = np.average(table["purity"][:2], weights=table["size"][:2])
+    assert weighted == pytest.approx(metrics.purity(q.argmax(1), [3, 3, 1, 1]))
+
+
+def test_component_table_without_names_shows_the_label():
+    assert metrics.component_table([[1.0]], [7])["top"].tolist() == ["7 100 %"]
+
+
+def test_per_class_gain_over_draws():
+    draws = [
+        (["a", "a", "b"], ["a", "a", "b"], ["a", "b", "b"]),  # a: +1/2, b: 0
+        (["a", "a"], ["a", "a"], ["b", "b"]),  # a: +1, no b
+    ]
+    table = metrics.per_class_gain(draws).set_index("label")
+    mean, low, high = metrics.mean_and_interval([0.5, 1.0])
+    assert table.loc["a", ["gain", "low", "high"]].tolist() == pytest.approx([mean, low, high])
+    assert table.loc["a", "spread"] == pytest.approx(np.std([0.5, 1.0], ddof=1))
+    assert table["n_seeds"].tolist() == [2, 1]
+    assert table.loc["b", "gain"] == 0
+    assert np.isnan(table.loc["b", "low"])
+
+
+def test_per_class_gain_needs_a_draw():
+    with pytest.raises(InputError, match="draws"):
+        metrics.per_class_gain([])
+
+
+def test_labels_at_accuracy_is_linear_in_the_logarithm():
+    found = metrics.labels_at_accuracy([1000, 10, 100], [0.9, 0.5, 0.7], 0.8)
+    assert found == pytest.approx(10**2.5)
+    assert metrics.labels_at_accuracy([10, 100], [0.5, 0.7], 0.7) == pytest.approx(100)
+
+
+def test_labels_at_accuracy_at_the_ends():
+    assert np.isnan(metrics.labels_at_accuracy([10, 100], [0.5, 0.7], 0.8))
+    assert metrics.labels_at_accuracy([10, 100], [0.85, 0.9], 0.8) == 10
+    with pytest.raises(InputError, match="n_labels"):
+        metrics.labels_at_accuracy([10], [0.1, 0.2], 0.5)

@@ -1,0 +1,141 @@
+"""The checks on chapters and pages must find the faults that a green build hides."""
+
+import check_book
+import check_notebooks
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+
+def stream(text="1\n", name="stdout"):
+    return new_output("stream", text=text, name=name)
+
+
+def write_chapter(path, *cells):
+    nbformat.write(new_notebook(cells=list(cells)), path)
+    return path
+
+
+def executed(count, *outputs, **metadata):
+    return new_code_cell("x", execution_count=count, outputs=list(outputs), metadata=metadata)
+
+
+# check_notebooks
+
+
+def test_executed_chapter_has_no_faults(tmp_path):
+    empty = new_code_cell("")  # a trailing empty cell has no execution count
+    path = write_chapter(tmp_path / "a.ipynb", executed(1), executed(2, stream()), empty)
+    assert check_notebooks.notebook_faults(path) == []
+    assert check_notebooks.main(tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("cells", "fault"),
+    [
+        ([executed(1, stream()), executed(3)], "execution counts [1, 3]"),
+        ([executed(2, stream()), executed(1)], "execution counts [2, 1]"),
+        ([executed(None, stream())], "execution counts [None]"),
+        ([executed(1)], "no outputs"),
+        (
+            [executed(1, new_output("error", ename="KeyError", evalue="'q'"))],
+            "code cell 1 raised KeyError: 'q'",
+        ),
+        (
+            [executed(1, stream()), executed(2, stream("careful\n", "stderr"))],
+            "code cell 2 wrote to stderr: careful",
+        ),
+    ],
+)
+def test_faulty_chapter_is_named(tmp_path, capsys, cells, fault):
+    write_chapter(tmp_path / "a.ipynb", *cells)
+    assert check_notebooks.main(tmp_path) == 1
+    assert f"a.ipynb: {fault}" in capsys.readouterr().out
+
+
+def test_large_chapter_is_a_fault(tmp_path):
+    path = write_chapter(tmp_path / "a.ipynb", executed(1, stream("x" * 2_100_000)))
+    assert "2.1 MB" in check_notebooks.notebook_faults(path)[0]
+
+
+def test_invalid_notebook_is_a_fault(tmp_path):
+    path = tmp_path / "a.ipynb"
+    path.write_text("{")
+    assert "not a valid notebook" in check_notebooks.notebook_faults(path)[0]
+
+
+def test_folder_without_chapters_is_a_fault(tmp_path):
+    assert check_notebooks.main(tmp_path) == 1
+
+
+# check_book
+
+
+def test_toc_pages_follow_parts_and_sections():
+    toc = {
+        "format": "jb-book",
+        "root": "intro",
+        "parts": [
+            {"caption": "A", "chapters": [{"file": "a", "sections": [{"file": "b"}]}]},
+            {"caption": "B", "chapters": [{"file": "c"}, {"url": "https://example.org"}]},
+        ],
+    }
+    assert check_book.toc_pages(toc) == ["intro", "a", "b", "c"]
+
+
+def test_cells_with_outputs_counts_what_the_page_shows(tmp_path):
+    glued = new_output("display_data", data={"application/papermill.record/text/plain": "1"})
+    path = write_chapter(
+        tmp_path / "a.ipynb",
+        executed(1, stream()),
+        executed(2),
+        executed(3, glued),
+        executed(4, glued, stream()),
+        executed(5, stream(), tags=["remove-cell"]),
+        executed(6, stream(), tags=["hide-output"]),
+    )
+    assert check_book.cells_with_outputs(path) == 3
+
+
+OUTPUT = '<div class="cell_output docutils container"><pre>1</pre></div>'
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (OUTPUT, None),
+        ("", "0 output cells, expected 1"),
+        (OUTPUT + '<div class="output traceback highlight-ipythontb"></div>', "a traceback"),
+        (OUTPUT + '<img src="a.png" alt="Letters">', None),
+        (OUTPUT + '<img src="data:image/png;base64,AA==" alt="Letters">', None),
+        (OUTPUT + '<img src="https://example.org/a.png" alt="Letters">', None),
+        (OUTPUT + '<img src="a.png">', "a.png: no alt text"),
+        (OUTPUT + '<img src="a.png" alt=" ">', "a.png: no alt text"),
+        (OUTPUT + '<img src="a.png" alt="_images/a.png">', "a.png: no alt text"),
+        (OUTPUT + '<img src="b.png" alt="Letters">', "b.png: no such image file"),
+    ],
+)
+def test_page_faults(tmp_path, body, fault):
+    (tmp_path / "a.png").touch()
+    page = tmp_path / "page.html"
+    page.write_text(f"<html><body>{body}</body></html>")
+    faults = check_book.page_faults(page, expected_outputs=1)
+    assert len(faults) == (fault is not None)
+    assert fault is None or fault in faults[0]
+
+
+def test_book_is_checked_against_toc_and_notebooks(tmp_path, capsys):
+    (tmp_path / "_toc.yml").write_text("root: intro\nchapters:\n  - file: notebooks/01\n")
+    html = tmp_path / "book" / "_build" / "html"
+    (html / "notebooks").mkdir(parents=True)
+    (tmp_path / "book" / "notebooks").mkdir()
+    write_chapter(tmp_path / "book" / "notebooks" / "01.ipynb", executed(1, stream()))
+    (html / "notebooks" / "01.html").write_text(OUTPUT)
+
+    assert check_book.main(tmp_path) == 1
+    assert "intro: the page was not built" in capsys.readouterr().out
+    (html / "intro.html").write_text("<h1>How few labels?</h1>")
+    assert check_book.main(tmp_path) == 0
+    (html / "notebooks" / "01.html").write_text("")
+    assert check_book.main(tmp_path) == 1
+    assert "notebooks/01: 0 output cells" in capsys.readouterr().out

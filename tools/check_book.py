@@ -1,0 +1,90 @@
+"""Check the built book: every page of _toc.yml is there, and every chapter shows its outputs.
+
+A build can be green while pages are empty (execution off, stale doctrees, a chapter that raised),
+so this looks at the HTML itself. Run it after `jupyter-book build book/`:
+`python tools/check_book.py`. It prints one line a fault and then exits with 1.
+"""
+
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+# myst-nb leaves these out of the page, so their outputs are not to be expected there.
+REMOVED = {"remove-cell", "remove_cell", "remove-output", "remove_output"}
+# What `glue(..., display=False)` stores: data for other places, never shown in the cell itself.
+GLUE_PREFIX = "application/papermill.record/"
+
+
+def toc_pages(toc: dict) -> list[str]:
+    """Return the pages that a parsed `_toc.yml` names, in order, without suffix."""
+    pages = [toc[key] for key in ("root", "file") if key in toc]
+    for key in ("parts", "chapters", "sections"):
+        for entry in toc.get(key, []):
+            pages += toc_pages(entry)
+    return pages
+
+
+def cells_with_outputs(notebook: Path) -> int:
+    """Count the cells of a committed notebook whose outputs the page must show."""
+    return sum(
+        any(_is_shown(output) for output in cell.outputs)
+        for cell in nbformat.read(notebook, as_version=4).cells
+        if cell.cell_type == "code" and not REMOVED & set(cell.metadata.get("tags", []))
+    )
+
+
+def _is_shown(output: nbformat.NotebookNode) -> bool:
+    return not any(mime.startswith(GLUE_PREFIX) for mime in output.get("data", {}))
+
+
+def page_faults(html: Path, expected_outputs: int = 0) -> list[str]:
+    """Return one line for each fault of the built page `html`."""
+    if not html.is_file():
+        return ["the page was not built"]
+    soup = BeautifulSoup(html.read_text(encoding="utf-8"), "html.parser")
+    faults = []
+    found = len(soup.select("div.cell_output"))
+    if found < expected_outputs:
+        faults.append(f"{found} output cells, expected {expected_outputs} as in the notebook")
+    if soup.select(".traceback"):
+        faults.append("a traceback on the page")
+    for image in soup.find_all("img"):
+        faults += _image_faults(image, html)
+    return faults
+
+
+def _image_faults(image, html: Path) -> list[str]:
+    source = image.get("src", "")
+    name = "an embedded image" if source.startswith("data:") else source
+    faults = []
+    alt = image.get("alt", "").strip()
+    # Sphinx fills a missing alt text with the image's path.
+    if not alt or alt.endswith(Path(urlsplit(source).path).name or "\0"):
+        faults.append(f"{name}: no alt text")
+    url = urlsplit(source)
+    if not url.scheme and not url.netloc and not (html.parent / unquote(url.path)).is_file():
+        faults.append(f"{name}: no such image file")
+    return faults
+
+
+def main(root: Path = ROOT) -> int:
+    """Check the book built from the repository at `root`; return the exit code."""
+    pages = toc_pages(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")))
+    faults, n_outputs = [], 0
+    for page in pages:
+        notebook = root / "book" / f"{page}.ipynb"
+        expected = cells_with_outputs(notebook) if notebook.is_file() else 0
+        n_outputs += expected
+        html = root / "book" / "_build" / "html" / f"{page}.html"
+        faults += [f"{page}: {fault}" for fault in page_faults(html, expected)]
+    print("\n".join(faults) if faults else f"{len(pages)} pages, {n_outputs} outputs, no faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
