@@ -54,6 +54,7 @@ class RandomDrawClassifier(ClassifierMixin, BaseEstimator):
         with warnings.catch_warnings():
             # Stopping at max_iter is a documented setting of the baselines, not an accident.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             self.estimator_ = model.fit(X, encoded)
         return self
 

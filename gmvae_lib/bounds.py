@@ -7,6 +7,10 @@ Flajolet, Gardy & Thimonier 1992). Everything here needs the cluster table only,
 `weights` is an int K (K equal clusters) or the array pi [K]. `population` is None (labels drawn
 with replacement: images without number), the number N of images (drawn without replacement; the
 cluster sizes are N * pi by largest remainder), or the int array of cluster sizes [K].
+
+That labels are worth one cluster each is the cluster assumption (Rigollet 2007); that K log K of
+them are needed to name K mixture components, Dan et al. 2018. `coverage_probability` and what rests
+on it say nothing of impurity; `expected_hard_accuracy` and `expected_soft_accuracy` do.
 """
 
 import math
@@ -64,7 +68,7 @@ def _check_numbers(name, values, ndim):
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
         raise InputError(f"{name}: found {values!r}, expected numbers") from None
-    if array.ndim not in np.atleast_1d(ndim) or array.size == 0:
+    if array.ndim != ndim or array.size == 0:
         raise InputError(f"{name}: found shape {array.shape}, expected {ndim} axes, none empty")
     if not np.isfinite(array).all():
         raise InputError(f"{name}: found {np.sum(~np.isfinite(array))} NaN or infinite values")
@@ -157,7 +161,7 @@ def coverage_fraction(weights, n_labels):
     """P(every cluster gets a label) as a `Fraction`: inclusion-exclusion, no rounding at all.
 
     Equal clusters (an int K): K! S(n, K) / K^n with S the Stirling number of the second kind.
-    Otherwise a sequence of at most 20 weights (`Fraction` or float, taken as they stand): 2^K terms.
+    Otherwise at most 20 weights (`Fraction` or float, taken as they stand): 2^K terms.
     """
     n_labels = _check_count("n_labels", n_labels)
     if _is_int(weights):
@@ -180,8 +184,9 @@ def _mean_round_circle(n, phi, log_bound):
 
     The trapezoid rule with M points adds to the coefficient of order n those of order n + jM. Where
     phi is the characteristic function of a count with mean about n that is ultra log-concave
-    (Poisson, truncated Poisson or binomial, and sums of such) or of an event with it, Bennett's bound
-    on its tails makes them smaller than exp(-LOG_ERROR). log_bound(theta) decreases, >= log |phi|.
+    (Poisson, truncated Poisson or binomial, and sums of such), or of an event with it, Bennett's
+    bound on its tails makes them smaller than exp(-LOG_ERROR). log_bound(theta) decreases and is
+    at least log |phi|.
     """
     M = math.ceil(LOG_ERROR / 3 + math.sqrt(LOG_ERROR**2 / 9 + 2 * n * LOG_ERROR)) | 1
     total, first, block = 0.0, 0, 16
@@ -211,7 +216,7 @@ def _log_draws(n, r, n_images):
 
 
 def _at_most(hit, miss, all_but):
-    """P(at most `all_but` misses) of independent trials; hit [K, ...], miss [K] (hit + miss = 1)."""
+    """P(at most `all_but` misses) of independent trials with hit [K, ...] and miss [K]."""
     if all_but == 0:
         return np.prod(hit, axis=0)
     # Polynomials in the number of misses, multiplied in pairs, cut at degree all_but.
@@ -246,8 +251,8 @@ def _exact_coverage(clusters, n, all_but):
     P = n! [x^n] prod_c (e^{pi_c x} - 1), or [x^n] prod_c ((1 + x)^{N_c} - 1) / C(N, n) without
     replacement; `all_but` adds a variable that counts the clusters missed. All coefficients are
     positive, so on a circle through the saddle point nothing cancels and the trapezoid rule
-    converges exponentially (Flajolet & Sedgewick 2009, ch. VIII). Relative error about 1e-13 * K
-    / 100 for all_but = 0; absolute error of that order otherwise (circle of radius n).
+    converges exponentially (Flajolet & Sedgewick 2009, ch. VIII). Relative error under 1e-11
+    for K up to 10,000 and all_but = 0; absolute error of that order otherwise (radius n).
     """
     shares, n_images = clusters.shares, clusters.n_images
     n_clusters = len(shares)
@@ -307,13 +312,15 @@ def _missed(clusters, n, poisson=False):
 
 
 def _coverage(clusters, n, method, all_but):
-    if method == "exact":
-        return _exact_coverage(clusters, n, all_but)
+    if method == "poisson":
+        missed = _missed(clusters, n, poisson=True)
+        return float(min(1.0, _at_most(1 - missed, missed, all_but)))
+    # Markov's inequality on the number of missed clusters: the union bound at all_but = 0.
+    union = float(max(0.0, 1 - _missed(clusters, n).sum() / (all_but + 1)))
     if method == "union":
-        # Markov's inequality on the number of missed clusters: the union bound at all_but = 0.
-        return float(max(0.0, 1 - _missed(clusters, n).sum() / (all_but + 1)))
-    missed = _missed(clusters, n, poisson=True)
-    return float(min(1.0, _at_most(1 - missed, missed, all_but)))
+        return union
+    # Near 1 the union bound is more precise than the integral, whose rounding stays.
+    return max(union, _exact_coverage(clusters, n, all_but))
 
 
 def coverage_probability(
@@ -342,16 +349,15 @@ def coverage_probability(
     return _coverage(clusters, n, method, all_but - clusters.n_empty)
 
 
-def _smallest(holds, start=0):
-    """Smallest n >= 0 with holds(n), true from some n on; searched outwards from `start`."""
-    low, high, step = -1, start, 1
+def _smallest(holds, start=1):
+    """Smallest n with holds(n), false at 0 and true from some n on; search begins at `start`."""
+    low, high, step = 0, start, 1
     while not holds(high):
         low, high, step = high, high + step, 2 * step
-    if low < 0:
-        step = 1
+    if low == 0:
         while high - step > 0 and holds(high - step):
             high, step = high - step, 2 * step
-        low = max(high - step, -1)
+        low = max(high - step, 0)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
@@ -435,7 +441,7 @@ def cover_times(weights, n_simulations=2000, seed=0, population=None, all_but=0)
 def expected_labels_to_cover(weights, population=None):
     """Expected number of random labels until every cluster has one.
 
-    integral of 1 - prod_c (1 - exp(-pi_c t)) over t > 0 (Flajolet, Gardy & Thimonier 1992, eq. 12);
+    integral of 1 - prod_c (1 - exp(-pi_c t)) over t > 0 (Flajolet, Gardy & Thimonier 1992);
     without replacement (N + 1) times the integral of 1 - prod_c (1 - exp(-N_c t)), weighted by
     exp(-t): the T-th of N uniform arrival times has mean T / (N + 1). Relative error under 1e-8.
     """
@@ -470,7 +476,7 @@ def missing_mass_bound(weights, n_labels, confidence=0.95, population=None):
     """Upper bound that the missing mass stays under with probability >= `confidence`.
 
     The indicators of missed clusters are negatively associated, so Chernoff's bound for independent
-    ones holds: the smallest over t of (sum log(1 - q_c + q_c e^{t pi_c}) - log(1 - confidence)) / t,
+    ones holds, at the best t: (sum log(1 - q_c + q_c e^{t pi_c}) - log(1 - confidence)) / t with
     q_c = P(cluster c missed) (Dubhashi & Ranjan 1998; Ben-Hamou, Boucheron & Ohannessian 2017).
     """
     confidence = _check_open_unit("confidence", confidence)
@@ -572,8 +578,8 @@ def labels_for_majority(label_probs, confidence=0.95, method="exact"):
 
     "exact": smallest n such that n and n + 1 votes (an even number can tie) both reach it by
     `majority_probability`. "chernoff": smallest n with sum_j (1 - (sqrt p - sqrt p_j)^2)^n at most
-    1 - confidence over the other labels j, an upper bound on the former (Dan et al. 2018 use the
-    same exponent for majority votes over mixture components).
+    1 - confidence over the other labels j, Chernoff's bound on the votes of j reaching those of the
+    majority: never fewer than needed. (Majority vote over mixture components: Dan et al. 2018.)
     """
     label_probs = _check_distributions("label_probs", label_probs, ndim=1)
     confidence = _check_open_unit("confidence", confidence)
@@ -695,8 +701,8 @@ def expected_hard_accuracy(label_given_cluster, weights, n_labels, fallback="nea
         its images to their most likely labelled cluster.
     cells
         `PosteriorCells` that say, for "nearest", which clusters come next for an image. Without
-        them an image of label l ranks the other clusters by p(c | l): the table's own guess, and a
-        flattering one (by 10 points in places) where neighbouring clusters hold different labels.
+        them every image ranks the other clusters by p(c | its own label): the most favourable
+        guess, too high by up to 20 points where neighbouring clusters hold different labels.
 
     "none" is exact up to EXACT_VOTES labels (error about 1e-12) and Poissonised above (under
     1e-4). "nearest" besides takes the vote of a labelled cluster as independent of which other

@@ -76,8 +76,9 @@ class TrainConfig:
     elbo_weight, consistency_weight : 0 leaves a part out.
     entropy_weight : weight of the marginal entropies in MI; above 1 keeps components in use.
     elbo_fraction : share of the batch, unaltered, on which a step computes the ELBO.
-    elbo_from : epoch at which the ELBO joins; from a random start it would drown the consistency
-        term, whose gradient is small while q(c|x) is still uniform.
+    elbo_from : epoch from which the ELBO also moves the encoder and q(c|x). Before, it trains the
+        generative part alone (q(z|x), p(z|c), p(x|z)): from a random start it would drown the
+        consistency term, whose gradient is small while q(c|x) is still uniform.
     view_strength : of the random views; 1 is the tuned one.
     neighbours : from epoch ``neighbours_from`` on, the second view shows one of this many nearest
         neighbours in the encoder's features instead of the same image; 0 for never.
@@ -128,20 +129,21 @@ PRESETS = {
             z_dim=64,
             encoder="conv",
             posterior="shared",
+            channels=(32, 64, 128),
             decoder_hidden=(512, 512),
             auxiliary=(400,),
             learn_weights=True,
         ),
         TrainConfig(
             epochs=12,
-            batch_size=1000,
+            batch_size=500,
             learning_rate=2e-3,
             schedule="cosine",
             weight_decay=1e-4,
             elbo_weight=0.05,
             consistency_weight=1.0,
             elbo_fraction=0.25,
-            elbo_from=1,
+            elbo_from=8,
             neighbours=10,
             neighbours_from=4,
             neighbours_every=2,

@@ -6,6 +6,9 @@ with a [K, C] matrix. Entries of q must be non-negative; rows that sum to 1 give
 their meaning, but this is not enforced.
 """
 
+import warnings
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
@@ -86,7 +89,10 @@ class _Decoder(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         q, y = validate_data(self, q, y, reset=reset, dtype=[np.float64, np.float32])
         check_non_negative(q, type(self).__name__)
-        check_classification_targets(y)
+        with warnings.catch_warnings():
+            # few labels are the point here, not a sign that y is a regression target
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            check_classification_targets(y)
         return q, y
 
     def _check_parameters(self):
@@ -222,3 +228,80 @@ class BayesDecoder(_Decoder):
 
     def _scores(self, q):
         return q @ self.label_given_component_.T.astype(q.dtype)
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An image on which the soft rule is right and the hard rule wrong; see `find_disagreement`.
+
+    The arrays run over the image's likeliest components, largest q(c|x) first.
+    """
+
+    index: int
+    truth: int
+    hard: int
+    soft: int
+    margin: float  # share of the similarity that goes to the truth, minus the hard answer's
+    components: np.ndarray  # int [M]
+    posterior: np.ndarray  # [M], q(c|x)
+    votes: np.ndarray  # int [M, C], labelled images of each label in each component
+    classes: np.ndarray  # int [C], the labels that the columns of votes count
+    n_candidates: int  # images that satisfy the rule, of which this is the first
+
+
+def find_disagreement(q, y, labelled, min_posterior=0.1, min_components=3, n_shown=5):
+    """Choose the image of Figure 2 by a rule, not by hand.
+
+    Among the images without a label on which the hard rule (nearest fallback) is wrong and the soft
+    rule right, whose top component did get labels, and on which at least `min_components`
+    components have q(c|x) above `min_posterior`, take the one with the largest `margin`.
+
+    Parameters
+    ----------
+    q : array [N, K]
+    y : int array [N], true labels
+    labelled : int array [n], the images whose labels both rules see
+    min_posterior, min_components : see above
+    n_shown : int
+        Components to report.
+
+    Raises
+    ------
+    InputError
+        If no image satisfies the rule.
+    """
+    q, y = np.asarray(q), np.asarray(y)
+    hard = HardDecoder(fallback="nearest").fit(q[labelled], y[labelled])
+    soft = SoftDecoder().fit(q[labelled], y[labelled])
+    says_hard, shares = hard.predict(q), soft.predict_proba(q)
+    says_soft = soft.classes_[shares.argmax(axis=1)]
+    has_votes = hard.component_count_.any(axis=0)
+    kept = (says_hard != y) & (says_soft == y) & has_votes[q.argmax(axis=1)]
+    kept &= (q > min_posterior).sum(axis=1) >= min_components
+    kept[labelled] = False
+    candidates = np.flatnonzero(kept)
+    if len(candidates) == 0:
+        raise InputError(
+            f"q, y: found no image where soft is right, hard wrong, and {min_components} components"
+            f" above {min_posterior}; expected at least one"
+        )
+    rows = np.arange(len(candidates))
+    truth, answer = (
+        shares[candidates][rows, np.searchsorted(soft.classes_, labels[candidates])]
+        for labels in (y, says_hard)
+    )
+    best = (truth - answer).argmax()
+    index = candidates[best]
+    components = np.argsort(-q[index], kind="stable")[:n_shown]
+    return Disagreement(
+        index=int(index),
+        truth=int(y[index]),
+        hard=int(says_hard[index]),
+        soft=int(says_soft[index]),
+        margin=float(truth[best] - answer[best]),
+        components=components,
+        posterior=q[index, components],
+        votes=hard.component_count_[:, components].T.astype(np.int64),
+        classes=hard.classes_,
+        n_candidates=len(candidates),
+    )

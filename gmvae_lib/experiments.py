@@ -6,7 +6,6 @@ accuracy on all the other images.
 
 import hashlib
 import json
-import os
 import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +21,7 @@ from tqdm import tqdm
 from gmvae_lib.decoding import BayesDecoder, HardDecoder, SoftDecoder
 from gmvae_lib.errors import InputError
 from gmvae_lib.metrics import mean_and_interval
+from gmvae_lib.runs import write_atomically
 
 COLUMNS = ("method", "n_labels", "seed", "accuracy", "n_evaluated", "seconds")
 CELL = list(COLUMNS[:3])
@@ -145,8 +145,24 @@ def sweep(features, y, methods, n_labels, seeds, *, out=None, n_jobs=1, n_thread
     for row in tqdm(running, total=len(left), unit="cell", desc="sweep", disable=not progress):
         done[tuple(row[:3])] = row
         if out is not None:
-            _replace(out, _table(done.values()).to_csv(index=False))
+            _save(out, _table(done.values()).to_csv(index=False))
     return _table(done[cell] for cell in asked)
+
+
+def forget(out, kind, methods):
+    """Drop the rows of some methods from a table, and the record of the features they saw.
+
+    For results that must be made again, such as those of decoders after a new posterior.
+    """
+    out = Path(out)
+    beside = _beside(out)
+    if not (out.exists() and beside.exists()):
+        return
+    rows = [row for row in _read_rows(out).values() if row[0] not in methods]
+    recorded = json.loads(beside.read_text(encoding="utf-8"))
+    recorded["features"].pop(kind, None)
+    _save(out, _table(rows).to_csv(index=False))
+    _save(beside, json.dumps(recorded, indent=2) + "\n")
 
 
 def _check(features, y, methods, n_labels, seeds):
@@ -201,15 +217,9 @@ def _table(rows):
     return pd.DataFrame(rows, columns=COLUMNS).sort_values(CELL, ignore_index=True)
 
 
-def _replace(path, text):
-    """Write a small file so that a reader, or a kill, never meets half of it."""
+def _save(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8", newline=""))
 
 
 def _sha256(array):
@@ -241,7 +251,7 @@ def _provenance(features, y):
 
 def _open_table(out, provenance):
     """Rows by cell of an existing table; makes or extends the provenance beside it."""
-    beside = out.with_name(out.name + ".provenance.json")
+    beside = _beside(out)
     rows = _read_rows(out) if out.exists() else {}
     if rows:
         provenance = _same_data(beside, provenance)
@@ -251,8 +261,12 @@ def _open_table(out, provenance):
                 f"{out}: found {wrong[0][1]} labels and {wrong[0][4]} evaluated images in a row; "
                 f"expected them to add up to {provenance['n_images']}"
             )
-    _replace(beside, json.dumps(provenance, indent=2) + "\n")
+    _save(beside, json.dumps(provenance, indent=2) + "\n")
     return rows
+
+
+def _beside(out):
+    return out.with_name(out.name + ".provenance.json")
 
 
 def _read_rows(out):

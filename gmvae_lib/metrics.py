@@ -164,3 +164,52 @@ def labels_at_accuracy(n_labels, accuracy, target):
         return float(n_labels[order[0]])
     ends = slice(after - 1, after + 1)
     return float(np.exp(np.interp(target, accuracy[ends], log_n[ends])))
+
+
+def labels_at_accuracy_interval(
+    curve, target, against=None, confidence=0.95, n_resamples=2000, seed=0
+):
+    """Number of labels at a target accuracy, with an interval by resampling the seeds.
+
+    Parameters
+    ----------
+    curve : (n_labels [M], accuracy [S, M])
+        Accuracy of S seeds at each label count.
+    target : float
+    against : (n_labels [M'], accuracy [S, M']), optional
+        A second curve, over the same seeds. Given it, the quantity is the ratio of its number of
+        labels to that of `curve`; both are resampled with the same seeds.
+    confidence : float
+    n_resamples : int
+    seed : int, of the resampling
+
+    Returns
+    -------
+    (estimate, low, high) : floats
+        Estimate from the mean over seeds, and percentile-bootstrap bounds, too narrow if anything
+        for few seeds. The estimate is nan where the mean never reaches the target, and a bound is
+        inf where that share of the resamples never does.
+    """
+    curves = [
+        (np.asarray(n_labels), np.asarray(accuracy, dtype=float))
+        for n_labels, accuracy in (curve, curve if against is None else against)
+    ]
+    shapes = [accuracy.shape for _, accuracy in curves]
+    if any(len(shape) != 2 or 0 in shape for shape in shapes) or shapes[0][0] != shapes[1][0]:
+        raise InputError(f"curve, against: found shapes {shapes}; expected [S, M], S the same")
+
+    def quantity(drawn):
+        first, second = (
+            labels_at_accuracy(n_labels, accuracy[drawn].mean(axis=0), target)
+            for n_labels, accuracy in curves
+        )
+        return first if against is None else second / first
+
+    n_seeds = shapes[0][0]
+    rng = np.random.default_rng(seed)
+    resampled = [quantity(rng.integers(0, n_seeds, n_seeds)) for _ in range(n_resamples)]
+    reached = np.nan_to_num(resampled, nan=np.inf)
+    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    # no interpolation between resamples: with inf among them it would give nan
+    low, high = np.quantile(reached, tails, method="nearest")
+    return float(quantity(np.arange(n_seeds))), float(low), float(high)

@@ -99,12 +99,16 @@ class GMVAE(nn.Module):
 
     def encode(self, x: torch.Tensor) -> Encoded:
         """q(c|x) and q(z|x, c) of images x [B, H*W]."""
-        h = self.encoder(x)
+        return self.posterior(self.encoder(x))
+
+    def posterior(self, h: torch.Tensor) -> Encoded:
+        """q(c|x) and q(z|x, c) from the encoder's features h [B, F]."""
         mean, log_variance = self.mean(h), self.log_variance(h)
         if self.config.posterior == "heads":
-            shape = (len(x), self.config.K, self.config.z_dim)
+            shape = (len(h), self.config.K, self.config.z_dim)
             mean, log_variance = mean.view(shape), log_variance.view(shape)
-        return Encoded(h, self.cluster(h), mean.float(), log_variance.float().clamp(*LOG_VARIANCE_RANGE))
+        mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
+        return Encoded(h, self.cluster(h), mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Logits of p(x|z): [..., D] -> [..., H*W]."""
@@ -132,7 +136,12 @@ class GMVAE(nn.Module):
         return self._pictures(self.decode(z))
 
     def _pictures(self, logits):
-        return logits.float().sigmoid().view(-1, *self.config.image_shape).cpu().numpy()
+        return at_least_float32(logits).sigmoid().view(-1, *self.config.image_shape).cpu().numpy()
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """bf16 to float32, for sums and exponentials; wider types as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .model import GMVAE, LOG_VARIANCE_RANGE, Encoded
+from .model import GMVAE, LOG_VARIANCE_RANGE, Encoded, at_least_float32
 
 
 @dataclass
@@ -58,9 +58,9 @@ def elbo(model: GMVAE, x: torch.Tensor, encoded: Encoded, generator=None) -> Elb
     "heads": K decodes an image, one for each q(z|x, c). "shared": q(z|x) does not depend on c,
     so the sum over c is in closed form and one decode serves all components.
     """
-    log_q = F.log_softmax(encoded.logits.float(), dim=1)  # [B, K]
+    log_q = F.log_softmax(at_least_float32(encoded.logits), dim=1)  # [B, K]
     q = log_q.exp()
-    noise = torch.randn(encoded.mean.shape, generator=generator).to(x.device)
+    noise = torch.randn(encoded.mean.shape, generator=generator).to(encoded.mean)
     z = encoded.mean + (0.5 * encoded.log_variance).exp() * noise  # [B, D] or [B, K, D]
     logits = model.decode(z)
     prior = model.prior_mean, model.prior_log_variance.clamp(*LOG_VARIANCE_RANGE)
@@ -81,7 +81,7 @@ def bernoulli_log_likelihood(logits, x) -> torch.Tensor:
 
     As x * logit - softplus(logit): stable, and needs no expanded copy of x.
     """
-    logits = logits.float()
+    logits = at_least_float32(logits)
     return (x * logits - F.softplus(logits)).sum(-1)
 
 

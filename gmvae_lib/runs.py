@@ -107,7 +107,7 @@ def save_run(run: Run, path) -> Path:
     write_atomically(
         path / "config.json", lambda p: p.write_text(json.dumps(config, indent=1) + "\n")
     )
-    state = {name: np.ascontiguousarray(value) for name, value in run.state.items()}
+    state = {name: np.array(value, order="C") for name, value in run.state.items()}
     write_atomically(path / "weights.safetensors", lambda p: save_file(state, p))
     history = pd.DataFrame(run.history)
     write_atomically(path / "history.csv", lambda p: history.to_csv(p, index=False))

@@ -126,9 +126,7 @@ class _Trainer:
         self.batch_size = min(config.batch_size, len(pictures))
         self.steps_per_epoch = len(pictures) // self.batch_size  # the odd rest waits an epoch
         self.n_steps = config.epochs * self.steps_per_epoch
-        use_bf16 = config.precision == "bf16" or (
-            config.precision == "auto" and fast_bf16(device)
-        )
+        use_bf16 = config.precision == "bf16" or (config.precision == "auto" and fast_bf16(device))
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bf16)
         self.step = 0
         self.sums: dict[str, float] = {}  # of the epoch under way
@@ -162,8 +160,7 @@ class _Trainer:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         loss, log = torch.zeros((), device=self.device), {}
         x = self.batch(rows)
-        with_elbo = config.elbo_weight and self.step >= config.elbo_from * self.steps_per_epoch
-        n_elbo = math.ceil(config.elbo_fraction * len(rows)) if with_elbo else 0
+        n_elbo = math.ceil(config.elbo_fraction * len(rows)) if config.elbo_weight else 0
         parts = [x[:n_elbo]]
         if config.consistency_weight:
             shape = (-1, 1, *model.config.image_shape)
@@ -174,8 +171,12 @@ class _Trainer:
         # one pass for all parts: batch statistics in training are then those of clean and altered
         # images together, which the running statistics of evaluation stand for
         encoded = model.encode(torch.cat(parts))
-        clean, *views = _split(encoded, [len(part) for part in parts])
+        sizes = [len(part) for part in parts]
+        clean, *views = _split(encoded, sizes)
         if n_elbo:
+            if self.step < config.elbo_from * self.steps_per_epoch:
+                clean = model.posterior(clean.features.detach())
+                clean.logits = clean.logits.detach()
             terms = elbo(model, parts[0], clean, generator)
             loss = loss - config.elbo_weight * terms.elbo.mean()
             log |= {
@@ -234,9 +235,7 @@ class _Trainer:
             bar.update()
             if i + 1 == self.steps_per_epoch:
                 self.close_epoch(epoch, time.perf_counter() - started, writer)
-                bar.set_postfix(
-                    {k: f"{v:.2f}" for k, v in self.history[-1].items() if k in _SHOWN}
-                )
+                bar.set_postfix({k: f"{v:.2f}" for k, v in self.history[-1].items() if k in _SHOWN})
             if out is not None and self.step % self.config.checkpoint_every == 0:
                 self.save(out / CHECKPOINT, provenance, time.perf_counter() - started)
         bar.close()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gmvae_lib.decoding import BayesDecoder, HardDecoder, SoftDecoder
+from gmvae_lib.decoding import BayesDecoder, HardDecoder, SoftDecoder, find_disagreement
 from gmvae_lib.errors import InputError
 
 ALL = [HardDecoder(), HardDecoder(fallback="none"), SoftDecoder(), BayesDecoder()]
@@ -259,3 +259,36 @@ def test_an_unknown_label_leaves_the_counts_alone():
 def test_negative_entries_are_refused(decoder):
     with pytest.raises(ValueError, match="Negative values"):
         decoder.fit([[1.5, -0.5]], ["a"])
+
+
+def test_find_disagreement_follows_its_rule():
+    q = np.array(
+        [
+            [0.6, 0.2, 0.2, 0.0],  # labelled 0
+            [0.0, 0.9, 0.1, 0.0],  # labelled 1; component 3 gets no label
+            [0.40, 0.39, 0.21, 0.0],  # a candidate: hard 0, soft 1
+            [0.41, 0.40, 0.19, 0.0],  # a candidate with a larger margin
+            # larger margins still, but:
+            [0.50, 0.49, 0.01, 0.0],  # two components above 0.1
+            [0.20, 0.199, 0.101, 0.5],  # no label in the top component
+            [0.43, 0.42, 0.15, 0.0],  # truth 0: soft wrong
+            [0.43, 0.42, 0.15, 0.0],  # in the first call only
+        ]
+    )
+    y = np.array([0, 1, 1, 1, 1, 1, 0, 1])
+    found = find_disagreement(q, y, [0, 1], n_shown=3)
+    assert (found.index, found.n_candidates) == (7, 3)
+    found = find_disagreement(q[:7], y[:7], [0, 1], n_shown=3)
+    assert (found.index, found.n_candidates) == (3, 2)
+    assert (found.truth, found.hard, found.soft) == (1, 0, 1)
+    assert found.components.tolist() == [0, 1, 2]
+    assert found.posterior.tolist() == [0.41, 0.40, 0.19]
+    assert found.votes.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert found.classes.tolist() == [0, 1]
+    # similarities: 0.6 * 0.41 + 0.2 * 0.40 + 0.2 * 0.19 against 0.9 * 0.40 + 0.1 * 0.19
+    assert found.margin == pytest.approx((0.379 - 0.364) / (0.379 + 0.364))
+
+
+def test_find_disagreement_says_so_where_there_is_none():
+    with pytest.raises(InputError, match="found no image"):
+        find_disagreement(np.eye(3), np.arange(3), [0, 1])

@@ -256,3 +256,20 @@ def test_summarise():
     expected = mean_and_interval([0.1, 0.2, 0.6])
     assert found.loc[0, ["mean", "low", "high"]].tolist() == pytest.approx(expected)
     assert np.isnan(found.loc[1, "low"])
+
+
+def test_forget_makes_room_for_a_new_posterior(letters, tmp_path):
+    q, y = letters
+    out = tmp_path / "sweep.csv"
+    pixels = {"pixels": {"recorder": Recorder()}}
+    both = {"q": decoders()} | pixels
+    features = {"q": q, "pixels": np.arange(600.0)[:, None]}
+    sweep(features, y, both, [10], [0], out=out, progress=False)
+    new = {"q": q[:, ::-1].copy()}
+    with pytest.raises(InputError, match="found q with sha256"):
+        sweep(new, y, {"q": decoders()}, [10], [0], out=out, progress=False)
+    experiments.forget(out, "q", decoders())
+    assert set(pd.read_csv(out)["method"]) == {"recorder"}
+    sweep(new, y, {"q": decoders()}, [10], [0], out=out, progress=False)
+    assert set(pd.read_csv(out)["method"]) == {"recorder", *decoders()}
+    experiments.forget(tmp_path / "none.csv", "q", decoders())

@@ -112,3 +112,31 @@ def test_labels_at_accuracy_at_the_ends():
     assert metrics.labels_at_accuracy([10, 100], [0.85, 0.9], 0.8) == 10
     with pytest.raises(InputError, match="n_labels"):
         metrics.labels_at_accuracy([10], [0.1, 0.2], 0.5)
+
+
+def test_labels_at_accuracy_interval():
+    n_labels = np.array([10, 100, 1000])
+    curve = np.array([[0.5, 0.7, 0.9], [0.6, 0.8, 1.0], [0.4, 0.6, 0.8]])
+    estimate, low, high = metrics.labels_at_accuracy_interval((n_labels, curve), 0.8)
+    assert estimate == pytest.approx(metrics.labels_at_accuracy(n_labels, curve.mean(axis=0), 0.8))
+    # the ends are those of the best and the worst seed drawn three times
+    assert (low, high) == pytest.approx((100, 1000))
+    same = np.tile(curve[:1], (3, 1))
+    found = metrics.labels_at_accuracy_interval((n_labels, same), 0.8)
+    assert found == pytest.approx([10**2.5] * 3)
+
+
+def test_ratio_of_labels_at_accuracy():
+    curve = np.array([[0.5, 0.7, 0.9], [0.6, 0.8, 1.0]])
+    n_labels = np.array([10, 100, 1000])
+    found = metrics.labels_at_accuracy_interval((n_labels, curve), 0.8, (30 * n_labels, curve))
+    # the same seeds are drawn for both, so the ratio does not vary
+    assert found == pytest.approx([30] * 3)
+    flat = np.full((2, 3), 0.5)
+    estimate, low, high = metrics.labels_at_accuracy_interval(
+        (n_labels, curve), 0.8, (n_labels, flat)
+    )
+    assert np.isnan(estimate)
+    assert (low, high) == (np.inf, np.inf)
+    with pytest.raises(InputError, match="expected \\[S, M\\], S the same"):
+        metrics.labels_at_accuracy_interval((n_labels, curve), 0.8, (n_labels, curve[:1]))

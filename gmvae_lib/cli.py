@@ -1,0 +1,392 @@
+"""The command line: train, posterior, suggest, predict, sweep.
+
+Nothing heavy is imported until a command runs, so that help comes at once.
+"""
+
+import argparse
+import csv
+import io
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from . import __version__
+from .config import PRESETS, preset
+from .errors import InputError
+
+DECODERS = ("soft", "hard", "bayes")
+BAD_INPUT, INTERRUPTED = 2, 130
+IMAGES_HELP = (
+    "an .npz with `images`, an IDX images file, a folder of pictures, or emnist-letters, mnist or "
+    "rendered-letters"
+)
+
+
+def main(argv=None) -> int:
+    """Run one command; return its exit code: 0 only when its output is complete."""
+    try:
+        args = _parser().parse_args(argv)
+        args.command(args)
+    except (InputError, OSError) as error:
+        print(f"gmvae: error: {_one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("gmvae: interrupted; a training goes on with --resume", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+# ------------------------------------------------------------------ commands
+
+
+def train(args) -> None:
+    """Train without labels and write the run's folder."""
+    changes = {name: getattr(args, name) for name in ("epochs", "seed")}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    model_config, train_config = preset(args.preset, **changes)
+    images = _images(args.data, args)
+    model_config = replace(
+        model_config,
+        image_shape=images.images.shape[1:],
+        K=model_config.K if args.k is None else args.k,
+    )
+    device = _device(args.device)
+    from .training import fit
+
+    run = fit(
+        images, model_config, train_config, args.out, args.resume, device=device, progress=True
+    )
+    print(f"{args.out}: trained for {len(run.history)} epochs on {len(images)} images")
+
+
+def posterior(args) -> None:
+    """Write q(c|x) of every image."""
+    import numpy as np
+
+    out = _output(args.out, args.images)
+    q = _posterior(args)
+
+    def write(path):
+        with open(path, "wb") as handle:  # a handle, since savez adds .npz to a name
+            np.savez(handle, q=q)
+
+    _write(out, write)
+    print(f"{out}: q of {len(q)} images over {q.shape[1]} components")
+
+
+def suggest(args) -> None:
+    """Write which images to label."""
+    out = _output(args.out, args.images)
+    _keep_labels(out)
+    from .choosing import suggest as choose
+
+    table = choose(_posterior(args), args.budget)
+    _write(out, lambda path: table.to_csv(path, index=False))
+    print(f"{out}: {len(table)} images to label, from {table['cluster'].nunique()} clusters")
+
+
+def predict(args) -> None:
+    """Write a label and a confidence for every image."""
+    out = _output(args.out, args.images, args.labels)
+    index, labels = read_labels(args.labels)
+    import numpy as np
+    import pandas as pd
+
+    from .decoding import BayesDecoder, HardDecoder, SoftDecoder
+
+    decoders = {"soft": SoftDecoder(), "hard": HardDecoder(), "bayes": BayesDecoder()}
+    decoder = decoders[args.decoder]
+    q = _posterior(args)
+    for i, line in index.items():
+        if i >= len(q):
+            raise InputError(
+                f"{args.labels}: line {line}: found index {i}, expected 0 to {len(q) - 1}, "
+                f"as {args.images} holds {len(q)} images"
+            )
+    share = decoder.fit(q[list(index)], np.array(labels)).predict_proba(q)
+    table = pd.DataFrame(
+        {
+            "index": np.arange(len(q)),
+            "label": decoder.classes_[share.argmax(axis=1)],
+            "confidence": share.max(axis=1).round(4),
+        }
+    )
+    _write(out, lambda path: table.to_csv(path, index=False))
+    print(
+        f"{out}: {len(q)} images predicted from {len(labels)} labelled ones, "
+        f"{len(decoder.classes_)} different labels"
+    )
+
+
+def sweep(args) -> None:
+    """Measure accuracy against the number of labels, on data whose labels are known."""
+    out = _output(args.out, args.data)
+    images = _images(args.data, args)
+    if images.labels is None:
+        raise InputError(f"{args.data}: found no labels, expected true labels to evaluate against")
+    import joblib
+
+    from .baselines import pixel_baselines
+    from .experiments import decoders, summarise
+    from .experiments import sweep as run_sweep
+
+    features, methods = {"q": _posterior(args, images)}, {"q": decoders()}
+    if args.pixels:
+        features["pixels"], methods["pixels"] = images.pixels(), pixel_baselines()
+    table = run_sweep(
+        features,
+        images.labels,
+        methods,
+        args.n_labels,
+        range(args.seeds),
+        out=out,
+        n_jobs=joblib.cpu_count() if args.pixels else 1,  # the decoders take milliseconds
+    )
+    print(summarise(table).round(4).to_string(index=False))
+
+
+# -------------------------------------------------------------------- labels
+
+
+def read_labels(path) -> tuple[dict[int, int], list[str]]:
+    """Read a CSV with the columns ``index`` and ``label``; others are ignored.
+
+    Rows whose label is empty are left out, so that the file of `suggest` with a column of labels
+    need not be complete.
+
+    Returns
+    -------
+    (index, labels)
+        index: {image: its line in the file}, in the order of the file; labels: their texts.
+
+    Raises
+    ------
+    InputError
+        One line that names the file and the line.
+    """
+    path = Path(path)
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")  # as spreadsheets write it
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line}: found bytes that are not UTF-8 text") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    seen: dict[int, tuple[int, str]] = {}
+    try:
+        columns = reader.fieldnames or []
+        if not {"index", "label"} <= set(columns):
+            found = ", ".join(columns)[:100] or "nothing"
+            raise InputError(f"{path}: line 1: found {found}, expected the columns index,label")
+        for row in reader:
+            if None in row:  # more fields than columns: a label with a bare comma, say
+                found = f"{len(columns) + len(row[None])} fields, expected {len(columns)}"
+                raise InputError(f"{path}: line {reader.line_num}: found {found}")
+            label = (row["label"] or "").strip()
+            if label:
+                _add_label(seen, path, reader.line_num, (row["index"] or "").strip(), label)
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num + 1}: no CSV ({error})") from None
+    if not seen:
+        raise InputError(f"{path}: found no label, expected at least one row index,label")
+    return (
+        {index: line for index, (line, _) in seen.items()},
+        [label for _, label in seen.values()],
+    )
+
+
+def _add_label(seen, path, line, index, label) -> None:
+    if not re.fullmatch("[0-9]{1,18}", index):
+        raise InputError(
+            f"{path}: line {line}: found index {index[:40]!r}, expected a whole number from 0"
+        )
+    before, known = seen.setdefault(int(index), (line, label))
+    if known != label:
+        raise InputError(
+            f"{path}: line {line}: found label {label[:40]!r} for image {int(index)}, expected "
+            f"{known[:40]!r} as in line {before}"
+        )
+
+
+# ------------------------------------------------------------ input and output
+
+
+def _images(source, args):
+    from .images import load_images
+
+    return load_images(source, data_dir=args.data_dir)
+
+
+def _posterior(args, images=None):
+    """q(c|x) of the images asked for, float32 [N, K]."""
+    from .model import cluster_posterior
+    from .runs import load_run
+
+    run = load_run(args.run)
+    images = _images(args.images, args) if images is None else images
+    return cluster_posterior(run, images, device=_device(args.device), progress=True)
+
+
+def _device(name):
+    """The device's name, once torch has shown that it can use it; None for the default."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise InputError(
+            f"--device: found {name!r} ({reason}), expected one that torch can use here, like cpu"
+        ) from None
+    return name
+
+
+def _output(out, *inputs) -> Path:
+    """Refuse, before any work, a place where the output could not or should not be written."""
+    out = Path(out)
+    if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+        raise InputError(f"--out: found {out}, expected a file in a folder that can be written to")
+    for path in map(Path, inputs):
+        if out.exists() and path.exists() and out.samefile(path):
+            raise InputError(f"--out: found {out}, an input, expected another file")
+    return out
+
+
+def _keep_labels(out) -> None:
+    """Do not write a list of images over one into which somebody has put labels."""
+    if out.is_file():
+        with open(out, "rb") as handle:
+            header = handle.readline(1000)
+        if b"label" in re.split(rb"\W+", header):
+            raise InputError(f"--out: found {out}, which holds labels, expected another file")
+
+
+def _write(path, write) -> None:
+    from .runs import write_atomically
+
+    write_atomically(path, write)
+
+
+def _one_line(error) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# ------------------------------------------------------------------- arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad argument like every other bad input: one line, exit code 2."""
+
+    def error(self, message):
+        raise InputError(message)
+
+
+def _whole(low, high=None):
+    """Type of an argument: a whole number from low to high."""
+
+    def parse(text):
+        value = int(text) if re.fullmatch("-?[0-9]{1,18}", text) else None
+        if value is None or value < low or (high is not None and value > high):
+            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number {limits}")
+        return value
+
+    return parse
+
+
+def _counts(text):
+    """Type of --n-labels: 73,291 -> [73, 291]."""
+    return [_whole(1)(part.strip()) for part in text.split(",")]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="gmvae",
+        description="Find clusters in images without labels, then name them with a few labels.",
+        epilog="The usual order: train, suggest, (label by hand), predict. "
+        "`gmvae COMMAND --help` shows an example.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(function, example, notes=""):
+        summary = function.__doc__
+        sub = commands.add_parser(
+            function.__name__,
+            help=summary[0].lower() + summary[1:].rstrip("."),
+            description=f"{summary} {notes}".strip(),
+            epilog=f"example:\n  python -m gmvae_lib {function.__name__} {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=function)
+        sub.add_argument("--data-dir", metavar="DIR", help="where emnist-letters and mnist lie")
+        sub.add_argument("--device", help="cpu, cuda, ... (default: cuda where there is one)")
+        return sub
+
+    def on_images(sub):
+        sub.add_argument("--run", required=True, help="folder that train wrote")
+        sub.add_argument("--images", required=True, metavar="PATH", help=IMAGES_HELP)
+
+    sub = command(
+        train,
+        "--data rendered-letters --preset quick --out runs/letters",
+        "A killed training goes on with --resume.",
+    )
+    sub.add_argument("--data", required=True, metavar="PATH", help=IMAGES_HELP)
+    sub.add_argument("--preset", choices=PRESETS, default="best", help="default: best")
+    sub.add_argument("--out", required=True, metavar="RUN", help="folder of the run, new")
+    sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
+    sub.add_argument("--epochs", type=_whole(1), help="instead of the preset's")
+    sub.add_argument("--seed", type=_whole(0, 2**31 - 1), help="of all randomness (default: 0)")
+    sub.add_argument("--k", type=_whole(1), metavar="K", help="components (default: 100)")
+
+    sub = command(
+        posterior,
+        "--run runs/letters --images letters.npz --out q.npz",
+        "The file holds float32 `q` [N, K], in the order of the images.",
+    )
+    on_images(sub)
+    sub.add_argument("--out", required=True, metavar="NPZ")
+
+    sub = command(
+        suggest,
+        "--run runs/letters --images letters.npz --budget 100 --out to_label.csv",
+        "Columns: index (of the image, from 0), cluster, reason.",
+    )
+    on_images(sub)
+    sub.add_argument("--budget", type=_whole(1), default=100, help="images (default: 100)")
+    sub.add_argument("--out", required=True, metavar="CSV")
+
+    sub = command(
+        predict,
+        "--run runs/letters --images letters.npz --labels labels.csv --out predictions.csv",
+        "Columns: index, label, confidence.\n"
+        "Labelled images are predicted like the others: their rows hold the decoder's answer, not\n"
+        "the label given. The confidence is the label's share of the decoder's scores.",
+    )
+    on_images(sub)
+    sub.add_argument(
+        "--labels",
+        required=True,
+        metavar="CSV",
+        help="columns index (from 0) and label (any text; rows where it is empty are left out)",
+    )
+    sub.add_argument("--decoder", choices=DECODERS, default="soft", help="default: soft")
+    sub.add_argument("--out", required=True, metavar="CSV")
+
+    sub = command(
+        sweep,
+        "--run runs/letters --data letters.npz --n-labels 73,291 --seeds 5 --out sweep.csv",
+        "A killed sweep goes on when repeated.",
+    )
+    sub.add_argument("--run", required=True, help="folder that train wrote")
+    sub.add_argument("--data", required=True, metavar="PATH", help=f"with labels: {IMAGES_HELP}")
+    sub.add_argument("--n-labels", type=_counts, required=True, metavar="N,N,...")
+    sub.add_argument("--seeds", type=_whole(1, 1000), default=5, help="draws (default: 5)")
+    sub.add_argument("--pixels", action="store_true", help="add the classifiers on pixels (slow)")
+    sub.add_argument("--out", required=True, metavar="CSV")
+    return parser

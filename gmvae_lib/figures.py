@@ -1,0 +1,694 @@
+"""The book's figures: one function each, from results to a matplotlib Figure.
+
+The figures belong to pyplot, so that ``plt.show()`` shows them in a notebook. White background,
+Okabe-Ito colours, and line style or text wherever colour carries meaning.
+"""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Ellipse
+from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter
+from scipy.spatial.distance import cdist
+
+from gmvae_lib.errors import InputError
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#999999"
+
+# 7 inches shrink to a phone's width, so the type is larger than a page would need.
+STYLE = {
+    "figure.dpi": 150,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 12,
+    "font.size": 11,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+}
+WIDTH = 7.0
+
+# Method of the sweep: name in the legend, colour, line style, marker.
+METHODS = {
+    "soft": ("soft", BLUE, "-", "o"),
+    "hard": ("hard", VERMILION, "-", "s"),
+    "hard (no fallback)": ("hard, no fallback", ORANGE, "--", "s"),
+    "bayes": ("Bayes", GREEN, "-", "^"),
+    "xgboost": ("XGBoost on pixels", BLACK, ":", "D"),
+    "mlp": ("MLP on pixels", PURPLE, ":", "v"),
+    "logistic regression": ("logistic regression on pixels", GREY, ":", "x"),
+}
+
+
+def _show_image(ax, image):
+    """Ink on white, whatever the colours around it."""
+    ax.imshow(image, cmap="gray_r", vmin=0, vmax=image.max() or 1, interpolation="nearest")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+        spine.set_color("#cccccc")
+
+
+@mpl.rc_context(STYLE)
+def figure_1(rows):
+    """Samples of several components, one row each.
+
+    Parameters
+    ----------
+    rows : sequence of (caption, images [n, H, W])
+        n is the same in every row.
+    """
+    n_columns = len(rows[0][1])
+    fig, axes = plt.subplots(
+        2 * len(rows),
+        n_columns,
+        figsize=(WIDTH, 1.05 * len(rows)),
+        squeeze=False,
+        height_ratios=[0.45, 1] * len(rows),
+        gridspec_kw={"hspace": 0, "wspace": 0},
+    )
+    for row, (caption, images) in enumerate(rows):
+        for ax in axes[2 * row]:
+            ax.axis("off")
+        axes[2 * row, 0].text(0, 0, caption, va="bottom", transform=axes[2 * row, 0].transAxes)
+        for ax, image in zip(axes[2 * row + 1], images, strict=True):
+            _show_image(ax, image)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def image_grid(images, titles, n_columns=10):
+    """Images [n, H, W] in a grid, each with its title above."""
+    n_rows = -(-len(images) // n_columns)
+    fig, axes = plt.subplots(
+        n_rows, n_columns, figsize=(WIDTH, WIDTH / n_columns * 1.3 * n_rows), squeeze=False
+    )
+    for ax in axes.flat[len(images) :]:
+        ax.axis("off")
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        _show_image(ax, image)
+        ax.set_title(title, fontsize=10, pad=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def purity_against_weight(table):
+    """Purity of each component against its weight.
+
+    Parameters
+    ----------
+    table : DataFrame, from `metrics.component_table`
+    """
+    used = table[table["size"] > 0]
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.5))
+    ax.scatter(used["weight"], used["purity"], s=30, color=BLUE, alpha=0.7, edgecolors="none")
+    ax.axvline(1 / len(table), color=BLACK, lw=1, ls="--")
+    ax.annotate(
+        f"1/K = {1 / len(table):.3g}",
+        (1 / len(table), 0.02),
+        xycoords=("data", "axes fraction"),
+        xytext=(5, 0),
+        textcoords="offset points",
+    )
+    for row in used.nsmallest(3, "purity").itertuples():
+        # the leading letters alone; the shares are in the table
+        letters = ", ".join(part.split()[0] for part in row.top.split(", "))
+        ax.annotate(
+            f"c = {row.component}: {letters}",
+            (row.weight, row.purity),
+            xytext=(6, -3),
+            textcoords="offset points",
+            fontsize=10,
+        )
+    ax.set_xlabel("weight of the component (mean of q)")
+    ax.set_ylabel("purity")
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_ylim(top=1.02)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def components_per_letter(counts):
+    """How many components each letter is the commonest in.
+
+    Parameters
+    ----------
+    counts : Series, letter to number of components
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.5))
+    bars = ax.bar(counts.index, counts.to_numpy(), color=BLUE)
+    ax.bar_label(bars, fontsize=10)
+    ax.set_xlabel("letter")
+    ax.set_ylabel("components")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def figure_2(example, picture, class_names):
+    """One image on which the soft and the hard rule differ.
+
+    Parameters
+    ----------
+    example : decoding.Disagreement
+    picture : array [H, W]
+        The image, or what stands in for it.
+    class_names : sequence of str
+    """
+
+    def name(label):
+        return str(class_names[label])
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4), width_ratios=[1, 2])
+    _show_image(left, np.asarray(picture))
+    left.set_title(f"truth: {name(example.truth)}")
+    left.set_xlabel(
+        f"hard says {name(example.hard)}\nsoft says {name(example.soft)}", fontsize=12, labelpad=8
+    )
+    rows = np.arange(len(example.components))
+    for row, posterior, votes in zip(rows, example.posterior, example.votes, strict=True):
+        order = np.argsort(-votes, kind="stable")
+        cast = [f"{name(example.classes[i])} ×{votes[i]}" for i in order if votes[i]]
+        winner = example.classes[order[0]] if cast else None
+        colour = {example.hard: VERMILION, example.truth: BLUE}.get(winner, "#cccccc")
+        right.barh(row, posterior, color=colour)
+        text = ", ".join(cast) if cast else "no labelled image"
+        right.annotate(
+            text, (posterior, row), xytext=(4, 0), textcoords="offset points", va="center"
+        )
+    right.set_yticks(rows, [f"c = {c}" for c in example.components])
+    right.invert_yaxis()
+    right.set_xlim(0, 1.6 * max(example.posterior))
+    right.set_xlabel("q(c|x)")
+    right.set_title("five likeliest components and their votes")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def gap_parts(parts):
+    """Bars of the soft rule's lead over the published hard rule, split in two, for each n.
+
+    Parameters
+    ----------
+    parts : DataFrame
+        One row a label count, indexed by it: fallback, rest (differences of accuracy).
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    rows = np.arange(len(parts))
+    styles = {
+        "fallback": ("missing fallback: nearest against none", ORANGE, ""),
+        "rest": ("the rest: soft against hard with a fallback", BLUE, "//"),
+    }
+    left = np.zeros(len(parts))
+    for column, (label, colour, hatch) in styles.items():
+        widths = 100 * parts[column].to_numpy()
+        start = np.where(widths >= 0, left, 0)  # a negative part points left from zero
+        ax.barh(rows, widths, left=start, color=colour, hatch=hatch, edgecolor="white", label=label)
+        left = left + np.maximum(widths, 0)
+    totals = 100 * (parts["fallback"] + parts["rest"])
+    for row, end, total in zip(rows, left, totals, strict=True):
+        ax.annotate(
+            f"{total:+.1f}", (end, row), xytext=(5, 0), textcoords="offset points", va="center"
+        )
+    ax.axvline(0, color=BLACK, lw=1)
+    ax.margins(x=0.12)
+    ax.set_yticks(rows, [f"{n} labels" for n in parts.index])
+    ax.invert_yaxis()
+    ax.set_xlabel("soft minus hard as published, percentage points")
+    fig.legend(loc="outside lower center", ncols=1)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def figure_3(summary, n_total, K, target=0.8):
+    """Accuracy on the unlabelled images against the number of labels.
+
+    Parameters
+    ----------
+    summary : DataFrame, from `experiments.summarise`
+        Any of the methods in `METHODS`.
+    n_total : int
+        Images in the data set, labelled or not.
+    K : int
+        Components, marked by a line at n = K.
+    target : float
+        Accuracy marked by a line.
+    """
+    unknown = sorted(set(summary["method"]) - set(METHODS))
+    if unknown:
+        raise InputError(f"summary: found the method {unknown[0]!r}; expected {list(METHODS)}")
+    fig, ax = plt.subplots(figsize=(WIDTH, 5.6))
+    for method, (label, colour, line, marker) in METHODS.items():
+        curve = summary[summary["method"] == method].sort_values("n_labels")
+        if curve.empty:
+            continue
+        ax.plot(
+            curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5, label=label
+        )
+        ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1)
+    ax.axhline(target, color=BLACK, lw=0.8)
+    ax.axvline(K, color=BLACK, lw=0.8, ls="--")
+    ax.annotate(
+        f"{target:.0%}",
+        (1, target),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+    )
+    ax.annotate(f"n = K = {K}", (K, 0.02), xytext=(4, 0), textcoords="offset points")
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("number of labels")
+    ax.set_ylabel("accuracy on the unlabelled images")
+    share = ax.secondary_xaxis(
+        "top", functions=(lambda n: 100 * n / n_total, lambda s: s * n_total / 100)
+    )
+    share.xaxis.set_major_formatter(ScalarFormatter())
+    share.set_xlabel("labelled share of the images, %")
+    share.spines["top"].set_visible(True)
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def gain_by_letter(table):
+    """Gain in accuracy of each letter with its interval, largest first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        letter, gain, low, high, as from `metrics.per_class_gain`.
+    """
+    table = table.sort_values("gain", ascending=False)
+    gain, low, high = (100 * table[column].to_numpy() for column in ("gain", "low", "high"))
+    fig, ax = plt.subplots(figsize=(WIDTH, 4))
+    ax.bar(table["letter"], gain, color=np.where(gain >= 0, BLUE, VERMILION))
+    ax.errorbar(
+        np.arange(len(gain)), gain, yerr=[gain - low, high - gain], fmt="none", color=BLACK, lw=1
+    )
+    ax.axhline(0, color=BLACK, lw=0.8)
+    ax.set_xlabel("letter")
+    ax.set_ylabel("soft minus hard, points")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def letter_scatter(x, y, letters, x_label, y_label):
+    """One point a letter, drawn as the letter itself: x [C] against y [C]."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    ax.scatter(x, y, s=0)  # invisible: sets the limits for the letters
+    for value, height, letter in zip(x, y, letters, strict=True):
+        ax.text(value, height, letter, ha="center", va="center", color=BLUE, fontsize=12)
+    ax.axhline(0, color=BLACK, lw=0.8)
+    ax.margins(0.06)
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(y_label)
+    return fig
+
+
+# ------------------------------------------------------------------ letters, latent space, bounds
+
+
+@mpl.rc_context(STYLE)
+def letter_sheet(images, n=3, seed=0):
+    """Letters of every class, n capitals above n small letters each.
+
+    Parameters
+    ----------
+    images : ImageSet
+        With labels. Where `extra` has no "case" (1 upper, 2 lower), 2n letters of either.
+    n : int
+        Rows of each case; a class with fewer such images leaves the rest of its column empty.
+    seed : int or numpy.random.Generator
+        Which letters are shown.
+    """
+    if images.labels is None:
+        raise InputError("images: found no labels; expected an ImageSet that has them")
+    rng = np.random.default_rng(seed)
+    case = images.extra.get("case")
+    every = np.ones(len(images), bool)
+    kinds = [("", every, 2 * n)] if case is None else [("A", case == 1, n), ("a", case == 2, n)]
+    n_classes, (height, width) = len(images.class_names), images.images.shape[1:]
+    n_columns = min(13, n_classes)
+    n_blocks = -(-n_classes // n_columns)
+    ratio = 2 * n * n_blocks * height / (n_columns * width)
+    fig, axes = plt.subplots(
+        n_blocks, 1, figsize=(WIDTH, WIDTH * ratio + 0.4 * n_blocks), squeeze=False
+    )
+    for block, ax in enumerate(axes[:, 0]):
+        classes = range(block * n_columns, min((block + 1) * n_columns, n_classes))
+        sheet = np.zeros((2 * n, height, n_columns, width), np.uint8)
+        for column, label in enumerate(classes):
+            row = 0
+            for _, of_case, n_rows in kinds:
+                found = np.flatnonzero(of_case & (images.labels == label))
+                drawn = rng.permutation(found)[:n_rows]
+                sheet[row : row + len(drawn), :, column] = images.images[drawn]
+                row += n_rows
+        ax.imshow(sheet.reshape(2 * n * height, -1), cmap="gray_r", interpolation="nearest")
+        ax.set_xticks(
+            (np.arange(len(classes)) + 0.5) * width, [images.class_names[i] for i in classes]
+        )
+        ax.xaxis.tick_top()
+        ax.set_yticks([])
+        if case is not None:
+            middles = np.array([0.5, 1.5]) * n * height
+            ax.set_yticks(middles, ["upper", "lower"], rotation=90, va="center")
+            ax.axhline(n * height - 0.5, color=GREY, lw=0.8)
+        ax.tick_params(length=0)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def letter_counts(counts):
+    """Stacked bars of how many images each letter has.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        One row a letter, one column a kind (such as upper and lower case).
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 4))
+    bottom = np.zeros(len(counts))
+    styles = zip(counts.columns, (BLUE, ORANGE, "#cccccc"), ("", "//", ""), strict=False)
+    for kind, colour, hatch in styles:
+        ax.bar(
+            counts.index,
+            counts[kind],
+            bottom=bottom,
+            label=kind,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            lw=0.3,
+        )
+        bottom += counts[kind].to_numpy()
+    ax.set_xlabel("letter")
+    ax.set_ylabel("images")
+    fig.legend(loc="outside lower center", ncols=len(counts.columns))
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def look_alikes(images, pairs):
+    """For each pair of letters the two images that differ least (Euclidean, in pixels).
+
+    Parameters
+    ----------
+    images : ImageSet
+        With labels.
+    pairs : sequence of (str, str)
+        Class names.
+    """
+    pixels = images.pixels()
+    fig, axes = plt.subplots(2, len(pairs), figsize=(WIDTH, 3.2), squeeze=False)
+    for column, pair in zip(axes.T, pairs, strict=True):
+        members = [np.flatnonzero(images.labels == images.class_names.index(c)) for c in pair]
+        distance = cdist(*(pixels[index] for index in members), "sqeuclidean")
+        nearest = np.unravel_index(distance.argmin(), distance.shape)
+        for ax, letter, index, i in zip(column, pair, members, nearest, strict=True):
+            _show_image(ax, images.images[index[i]])
+            ax.set_title(letter, pad=3)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def latent_clouds(panels, letters):
+    """Two-dimensional latent spaces side by side: images as letters, components as ellipses.
+
+    Parameters
+    ----------
+    panels : sequence of (title, z [N, 2], prior_mean [K, 2], prior_std [K, 2])
+        z is the mean of q(z|x); an ellipse is two standard deviations of p(z|c).
+    letters : sequence of str, [N]
+        The true letter of each image.
+    """
+    letters = np.asarray(letters)
+    colours = (BLUE, VERMILION, GREEN, PURPLE, BLACK, ORANGE, SKY, GREY)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False)
+    for ax, (title, z, mean, std) in zip(axes[0], panels, strict=True):
+        for colour, letter in zip(colours, np.unique(letters), strict=False):
+            ax.scatter(
+                *z[letters == letter].T, s=22, color=colour, marker=f"${letter}$", lw=0.2, alpha=0.6
+            )
+        for centre, spread in zip(mean, std, strict=True):
+            ax.add_patch(Ellipse(centre, *(4 * spread), fill=False, ec=BLACK, lw=1.2))
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_title(title)
+        ax.set_xlabel("z₁")
+        ax.set_xticks([])
+        ax.set_yticks([])
+    axes[0, 0].set_ylabel("z₂")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def bound_gaps(curves, n_samples, gaps):
+    """How far bounds stay under log p(x), in nats, as importance sampling uses more samples.
+
+    Parameters
+    ----------
+    curves : array [I, S]
+        log p(x) minus the importance-weighted bound, for I images and the S counts in `n_samples`.
+    n_samples : sequence of int, [S]
+    gaps : array [I]
+        log p(x) minus the ELBO.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 4))
+    colours = (BLUE, VERMILION, GREEN, PURPLE, BLACK, ORANGE)
+    markers = "osD^vx"
+    for i, (curve, gap) in enumerate(zip(curves, gaps, strict=True)):
+        style = {"color": colours[i % 6], "marker": markers[i % 6]}
+        ax.plot(n_samples, curve, label=f"image {i + 1}", **style)
+        ax.axhline(gap, color=colours[i % 6], lw=0.8, ls=":")
+    ax.axhline(0, color=BLACK, lw=0.8)
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.set_xlabel("samples of (c, z)")
+    ax.set_ylabel("log p(x) minus the bound, nats")
+    ax.legend()
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def coverage_curves(curves, marks=(), confidence=0.95):
+    """Probability that every cluster has a label, against the number of labels.
+
+    Parameters
+    ----------
+    curves : dict of str to (n_labels, probabilities)
+    marks : sequence of (n_labels, text)
+        Vertical lines.
+    confidence : float
+        A horizontal line.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    styles = zip((BLUE, VERMILION, GREEN), ("-", "--", ":"), strict=True)
+    for (name, (n_labels, probability)), (colour, line) in zip(
+        curves.items(), styles, strict=False
+    ):
+        ax.plot(n_labels, probability, line, color=colour, lw=2, label=name)
+    for n_labels, text in marks:
+        ax.axvline(n_labels, color=GREY, lw=0.8)
+        ax.annotate(
+            text,
+            (n_labels, 0.5),
+            xytext=(3, 0),
+            textcoords="offset points",
+            rotation=90,
+            va="center",
+        )
+    ax.axhline(confidence, color=BLACK, lw=0.8)
+    ax.annotate(
+        f"{confidence:.0%}",
+        (1, confidence),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, -13),
+        textcoords="offset points",
+        ha="right",
+    )
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("number of labels")
+    ax.set_ylabel("P(every cluster has a label)")
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def cluster_sizes(weights):
+    """Shares of the clusters, largest first, beside equal shares."""
+    weights = np.sort(weights)[::-1]
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    ax.bar(np.arange(1, len(weights) + 1), weights, width=0.9, color=BLUE)
+    ax.axhline(1 / len(weights), color=BLACK, lw=1, ls="--")
+    ax.annotate(
+        "equal shares",
+        (1, 1 / len(weights)),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 4),
+        textcoords="offset points",
+        ha="right",
+    )
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("clusters, largest first")
+    ax.set_ylabel("share of the images")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def missing_mass_and_coverage(n_labels, reached, covered):
+    """Share of images in labelled clusters, above the probability that all clusters are labelled.
+
+    Parameters
+    ----------
+    n_labels, reached, covered : arrays [M]
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    ax.plot(n_labels, reached, color=BLUE, lw=2, label="images whose cluster has a label")
+    ax.plot(n_labels, covered, "--", color=VERMILION, lw=2, label="P(every cluster has a label)")
+    ax.fill_between(n_labels, covered, reached, color=SKY, alpha=0.15)
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1.02)
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("number of labels")
+    fig.legend(loc="outside lower center", ncols=1)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def predicted_and_measured(summary, predicted):
+    """Measured accuracies with their intervals, over the curves that the cluster table predicts.
+
+    Parameters
+    ----------
+    summary : DataFrame, from `experiments.summarise`
+    predicted : DataFrame
+        One row a label count, indexed by it; one column a method of `METHODS`.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 5))
+    for method in predicted.columns:
+        label, colour, line, marker = METHODS[method]
+        ax.plot(predicted.index, predicted[method], line, color=colour, lw=1.5)
+        points = summary[summary["method"] == method].sort_values("n_labels")
+        centre, low, high = (points[column].to_numpy() for column in ("mean", "low", "high"))
+        ax.errorbar(
+            points["n_labels"],
+            centre,
+            yerr=[centre - low, high - centre],
+            fmt=marker,
+            color=colour,
+            ms=5,
+            capsize=2,
+            label=label,
+        )
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1)
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("number of labels")
+    ax.set_ylabel("accuracy")
+    fig.legend(loc="outside lower center", ncols=3)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def training_curves(history, K):
+    """The course of a training: ELBO, mutual information and components in use.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        A run's, one dict an epoch; what a training did not have is left out.
+    K : int
+        Components, marked in the last panel.
+    """
+    panels = {
+        "elbo": ("ELBO, nats an image", BLUE),
+        "mutual_information": ("mutual information, nats", VERMILION),
+        "components_in_batch": ("components in use", GREEN),
+    }
+    panels = {name: look for name, look in panels.items() if name in history[0]}
+    fig, axes = plt.subplots(
+        len(panels), 1, figsize=(WIDTH, 1.9 * len(panels)), sharex=True, squeeze=False
+    )
+    epochs = [row["epoch"] for row in history]
+    for ax, (name, (label, colour)) in zip(axes[:, 0], panels.items(), strict=True):
+        ax.plot(epochs, [row[name] for row in history], "-o", color=colour, ms=3)
+        ax.set_title(label, loc="left")
+        if name == "components_in_batch":
+            ax.axhline(K, color=BLACK, lw=0.8, ls="--")
+            ax.annotate(f"K = {K}", (epochs[0], K), xytext=(0, -12), textcoords="offset points")
+    axes[-1, 0].set_xlabel("epoch")
+    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def chosen_against_random(chosen, random, K):
+    """Accuracy with chosen labels beside accuracy with random ones, decoder by decoder.
+
+    Parameters
+    ----------
+    chosen : DataFrame
+        method, n_labels, accuracy.
+    random : DataFrame, from `experiments.summarise`
+    K : int
+        Components, marked by a line at n = K.
+    """
+    methods = [method for method in METHODS if method in set(chosen["method"])]
+    fig, axes = plt.subplots(1, len(methods), figsize=(WIDTH, 4), sharey=True, squeeze=False)
+    for ax, method in zip(axes[0], methods, strict=True):
+        name, colour, _, marker = METHODS[method]
+        curve = chosen[chosen["method"] == method].sort_values("n_labels")
+        ax.plot(curve["n_labels"], curve["accuracy"], color=colour, marker=marker, ms=4)
+        band = random[random["method"] == method].sort_values("n_labels")
+        ax.plot(band["n_labels"], band["mean"], "--", color=colour)
+        ax.fill_between(band["n_labels"], band["low"], band["high"], color=colour, alpha=0.2)
+        ax.set_title(name)
+        ax.set_xscale("log")
+        ax.axvline(K, color=BLACK, lw=0.8, ls=":")
+        ax.set_xticks([10, K], ["10", str(K)])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0, 0].set_ylabel("accuracy on the images not labelled")
+    fig.supxlabel("number of labels", fontsize=11)
+    styles = [mpl.lines.Line2D([], [], color=BLACK, ls=ls) for ls in ("-", "--")]
+    fig.legend(styles, ["chosen", "drawn at random"], loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def accuracy_of_the_confident(confidence, correct):
+    """Accuracy of the most confident share of predictions, against that share.
+
+    Parameters
+    ----------
+    confidence : array [N]
+    correct : bool array [N]
+    """
+    order = np.argsort(-np.asarray(confidence), kind="stable")
+    n = np.arange(1, len(order) + 1)
+    accuracy = np.cumsum(np.asarray(correct)[order]) / n
+    kept = n >= 0.05 * len(order)  # the first few images say nothing
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
+    ax.plot(n[kept] / len(order), accuracy[kept], color=BLUE)
+    ax.axhline(accuracy[-1], color=BLACK, lw=0.8, ls="--")
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("share of the images kept, most confident first")
+    ax.set_ylabel("accuracy of those kept")
+    return fig

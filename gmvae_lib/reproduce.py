@@ -1,0 +1,188 @@
+"""Everything in results/, from pixels: ``make reproduce`` runs this.
+
+Steps, in order: train, posterior, decoders, baselines, claims, pictures. Each can be run alone, and
+the long ones resume where they were stopped.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from . import claims, figures
+from .errors import InputError
+from .experiments import decoders, forget, label_counts, summarise, sweep
+from .images import load_images
+from .runs import load_run, save_run, write_atomically
+
+STEPS = ("train", "posterior", "decoders", "baselines", "claims", "pictures")
+RUN = "letters100k"
+DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
+SEEDS = range(5)
+
+
+def train(images, results: Path, work: Path, progress: bool):
+    """Train the preset `best` with seed 0; publish half-precision weights and the posterior."""
+    from .config import preset
+    from .training import fit
+
+    run = fit(images, *preset("best"), out=work / RUN, resume=True, progress=progress)
+    # half precision halves the file; the posterior is computed from the rounded weights, so
+    # what is published agrees with itself
+    run.state = {
+        name: value.astype(np.float16) if value.dtype == np.float32 else value
+        for name, value in run.state.items()
+    }
+    run.__dict__.pop("model", None)  # the model of the unrounded weights, if it was used
+    posterior(images, results, progress, run)
+
+
+def posterior(images, results: Path, progress: bool, run=None):
+    """The published run's q(c|x) with the true labels beside it, for evaluation only."""
+    from .model import cluster_posterior
+
+    run = run or load_run(results / RUN)
+    run.posterior = cluster_posterior(run, images, progress=progress)
+    run.labels, run.class_names = images.labels, images.class_names
+    run.extra = {name: value for name, value in images.extra.items() if name == "case"}
+    save_run(run, results / RUN)
+
+
+def write_claims(results: Path):
+    """claims.json and targets.json from the published run and the sweep."""
+    import pandas as pd
+
+    run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
+    for name, rows in (
+        ("claims.json", claims.claims_table(run, table)),
+        ("targets.json", claims.targets_table(run, table)),
+    ):
+        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(results / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))
+    summary = summarise(table)
+    (results / "figures").mkdir(exist_ok=True)
+    figure = figures.figure_3(summary, len(run.labels), run.model_config.K)
+    figure.savefig(results / "figures" / "figure3.png", dpi=110)
+    readme = results.parent / "README.md"
+    if readme.is_file():
+        text = with_results(readme.read_text(encoding="utf-8"), readme_table(summary, run))
+        write_atomically(readme, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def readme_table(summary, run) -> str:
+    """The README's table: accuracy with intervals, by method and number of labels."""
+    counts = (73, 291, 728, round(0.07 * len(run.labels)))
+    cells = summary.set_index(["method", "n_labels"])
+
+    def cell(method, n):
+        if (method, n) not in cells.index:
+            return "–"
+        mean, low, high = 100 * cells.loc[(method, n), ["mean", "low", "high"]]
+        return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+
+    lines = [
+        "| accuracy, % | " + " | ".join(f"{n:,} labels" for n in counts) + " |",
+        "|:--|" + "--:|" * len(counts),
+        *(
+            f"| {label} | " + " | ".join(cell(method, n) for n in counts) + " |"
+            for method, (label, *_) in figures.METHODS.items()
+        ),
+        "",
+        f"On the images that got no label, of {len(run.labels):,} EMNIST letters; mean and 95 % "
+        f"interval over {len(SEEDS)} draws of the labels, one model seed; run of "
+        f"{run.provenance['training']['date'][:10]}.",
+    ]
+    return "\n".join(lines)
+
+
+def with_results(text: str, table: str) -> str:
+    """The README's text with the table between its two marks."""
+    start, end = "<!-- results: ", "<!-- /results -->"
+    if start not in text or end not in text:
+        raise InputError(f"README.md: found no marks {start!r} and {end!r}, expected both")
+    head = text[: text.index("\n", text.index(start)) + 1]
+    return f"{head}\n{table}\n\n{text[text.index(end) :]}"
+
+
+def draw_pictures(images, results: Path):
+    """The pictures that need pixels: raw pixels are not committed, these few drawings are."""
+    from matplotlib.image import imsave
+
+    folder = results / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    figures.letter_sheet(images).savefig(folder / "letters.png", dpi=110)
+    run = load_run(results / RUN)
+    example = claims.figure_2_example(run)
+    imsave(
+        folder / "figure2_letter.png", images.images[example.index], cmap="gray", vmin=0, vmax=255
+    )
+    about = {"index": example.index, "data": run.provenance["data"]}
+    write_atomically(
+        results / "figure2.json", lambda p: p.write_text(json.dumps(about, indent=1) + "\n")
+    )
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m gmvae_lib.reproduce",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m gmvae_lib.reproduce --data emnist-letters --results results-x",
+    )
+    parser.add_argument(
+        "--data", default=DEVELOPMENT_DATA, help="as for load_images (default: %(default)s)"
+    )
+    parser.add_argument("--data-dir", help="folder that holds the data, for torchvision's sets")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints go here")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument(
+        "--baseline-labels", type=int, help="leave out the pixel baselines above this many labels"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="sweep cells at a time")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    args = parser.parse_args(argv)
+    try:
+        reproduce(args)
+    except (InputError, OSError) as error:
+        print(f"reproduce: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def reproduce(args):
+    progress = not args.quiet
+    args.results.mkdir(parents=True, exist_ok=True)
+    images = None
+    if set(args.steps) - {"decoders", "claims"}:
+        images = load_images(args.data, data_dir=args.data_dir)
+        if images.labels is None:
+            raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
+    if "train" in args.steps:
+        train(images, args.results, args.work, progress)
+    elif "posterior" in args.steps:
+        posterior(images, args.results, progress)
+    table = args.results / "sweep.csv"
+    how = {"out": table, "n_jobs": args.jobs, "progress": progress}
+    if "decoders" in args.steps:
+        run = load_run(args.results / RUN)
+        forget(table, "q", decoders())  # they take seconds, and the posterior may be a new one
+        counts = label_counts(len(run.labels))
+        sweep({"q": run.posterior}, run.labels, {"q": decoders()}, counts, SEEDS, **how)
+    if "baselines" in args.steps:
+        from .baselines import pixel_baselines
+
+        counts = label_counts(len(images))
+        counts = [n for n in counts if n <= (args.baseline_labels or len(images))]
+        methods = {"pixels": pixel_baselines()}
+        sweep({"pixels": images.pixels()}, images.labels, methods, counts, SEEDS, **how)
+    if "claims" in args.steps:
+        write_claims(args.results)
+    if "pictures" in args.steps:
+        draw_pictures(images, args.results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""The command line, from images to predictions, and what it does with bad input."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gmvae_lib import load_run, rendered_letters
+from gmvae_lib.cli import main, read_labels
+
+COMMANDS = ("train", "posterior", "suggest", "predict", "sweep")
+N = 600
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder with letters.npz (labelled), unlabelled.npz, and run, trained on them by main."""
+    folder = tmp_path_factory.mktemp("cli")
+    letters = rendered_letters(n=N, seed=0)
+    np.savez(folder / "letters.npz", images=letters.images, labels=letters.labels)
+    np.savez(folder / "unlabelled.npz", images=letters.images)
+    np.savez(folder / "small.npz", images=letters.images[:, :20, :20])
+    code = main(
+        f"train --data {folder}/letters.npz --preset quick --out {folder}/run "
+        "--epochs 2 --k 12 --seed 3".split()
+    )
+    assert code == 0
+    return folder
+
+
+@pytest.fixture
+def gmvae(work, capsys):
+    """Call main on a line in which {work} is the folder; return (exit code, stdout, stderr)."""
+
+    def call(line):
+        code = main(line.format(work=work).split())
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def refused(result):
+    """The one line on stderr of a call that must have ended with exit code 2."""
+    code, out, err = result
+    assert code == 2 and out == ""
+    # a progress bar may stand before the message, which is the last line
+    *bars, last = err.strip().splitlines()
+    assert all("%|" in bar or not bar.strip() for bar in bars), err
+    assert last.startswith("gmvae: error: ")
+    return last
+
+
+def test_the_whole_loop(gmvae, work, tmp_path):
+    run, images = "--run {work}/run", "--images {work}/unlabelled.npz"
+    assert load_run(work / "run").model_config.K == 12
+    assert load_run(work / "run").train_config.seed == 3
+
+    assert gmvae(f"posterior {run} {images} --out {tmp_path}/q.npz")[0] == 0
+    with np.load(tmp_path / "q.npz") as stored:
+        q = stored["q"]
+    assert q.shape == (N, 12) and q.dtype == np.float32
+    np.testing.assert_allclose(q.sum(1), 1, rtol=1e-5)
+
+    code, out, _ = gmvae(f"suggest {run} {images} --budget 60 --out {tmp_path}/to_label.csv")
+    assert code == 0 and out.startswith(f"{tmp_path}/to_label.csv: 60 images to label")
+    table = pd.read_csv(tmp_path / "to_label.csv")
+    assert list(table.columns) == ["index", "cluster", "reason"] and len(table) == 60
+
+    letters = rendered_letters(n=N, seed=0)
+    truth = [letters.class_names[letters.labels[i]] for i in table["index"]]
+    table.assign(label=truth).to_csv(tmp_path / "labels.csv", index=False)
+    for decoder in ("soft", "hard", "bayes"):
+        assert (
+            gmvae(
+                f"predict {run} {images} --labels {tmp_path}/labels.csv --decoder {decoder} "
+                f"--out {tmp_path}/{decoder}.csv"
+            )[0]
+            == 0
+        )
+        predictions = pd.read_csv(tmp_path / f"{decoder}.csv", keep_default_na=False)
+        assert list(predictions.columns) == ["index", "label", "confidence"]
+        assert predictions["index"].tolist() == list(range(N))
+        assert set(predictions["label"]) <= set(truth)
+        assert predictions["confidence"].between(0, 1).all()
+
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"q.npz", "to_label.csv", "labels.csv", "soft.csv", "hard.csv", "bayes.csv"}
+
+
+def test_sweep_prints_the_summary_and_goes_on(gmvae, tmp_path):
+    line = f"sweep --run {{work}}/run --data {{work}}/letters.npz --seeds 2 --out {tmp_path}/s.csv"
+    assert gmvae(f"{line} --n-labels 100")[0] == 0
+    code, out, _ = gmvae(f"{line} --n-labels 100,200")
+    assert code == 0 and "soft" in out and "200" in out
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert len(table) == 4 * 2 * 2 and set(table["n_labels"]) == {100, 200}
+
+
+def test_train_resumes_a_finished_run_and_refuses_to_write_over_it(gmvae):
+    line = "train --data {work}/letters.npz --preset quick --out {work}/run --epochs 2 --k 12"
+    assert gmvae(f"{line} --seed 3 --resume")[0] == 0
+    assert "a finished run" in refused(gmvae(f"{line} --seed 3"))
+    assert "training.seed = 3, expected 4" in refused(gmvae(f"{line} --seed 4 --resume"))
+
+
+LABELS = "index,label\n0,a\n1,b\n"
+ON_RUN = "--run {work}/run --images {work}/unlabelled.npz"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("fly", "invalid choice: 'fly'"),
+        ("train --data {work}/letters.npz", "required: --out"),
+        ("train --data {work}/letters.npz --out {work}/x --preset great", "choose from"),
+        ("train --data {work}/letters.npz --out {work}/x --epochs 0", "--epochs: found '0'"),
+        ("train --data {work}/letters.npz --out {work}/x --k many", "--k: found 'many'"),
+        ("train --data {work}/letters.npz --out {work}/x --seed -1", "--seed: found '-1'"),
+        ("train --data {work}/missing.npz --out {work}/x", "missing.npz: no such file"),
+        ("train --data {work}/letters.npz --out {work}/letters.npz", "expected a folder"),
+        ("train --data {work}/letters.npz --out {work}/x --device abacus", "--device: found"),
+        (f"posterior {ON_RUN} --out {{work}}/none/q.npz", "--out: found"),
+        (f"posterior {ON_RUN} --out {{work}}", "--out: found"),
+        (f"posterior {ON_RUN} --out {{work}}/unlabelled.npz", "an input"),
+        (f"posterior {ON_RUN} --out {{work}}/out --device abacus", "--device: found 'abacus'"),
+        (
+            "posterior --run {work} --images {work}/letters.npz --out {work}/out",
+            "no provenance.json",
+        ),
+        ("posterior --run {work}/run --images {work}/small.npz --out {work}/out", "28x28"),
+        (f"suggest {ON_RUN} --budget 601 --out {{work}}/out", "budget: found 601, expected 1 to"),
+        (f"suggest {ON_RUN} --budget ten --out {{work}}/out", "--budget: found 'ten'"),
+        (f"predict {ON_RUN} --labels {{work}}/none.csv --out {{work}}/out", "No such file"),
+        (f"predict {ON_RUN} --labels {{work}} --out {{work}}/out", "Is a directory"),
+        (
+            f"predict {ON_RUN} --labels {{work}}/none.csv --decoder magic --out {{work}}/out",
+            "--decoder: invalid choice",
+        ),
+        (
+            "sweep --run {work}/run --data {work}/unlabelled.npz --n-labels 9 --out {work}/out",
+            "no labels",
+        ),
+        (
+            "sweep --run {work}/run --data {work}/letters.npz --n-labels 9,x --out {work}/out",
+            "--n-labels: found 'x'",
+        ),
+        (
+            "sweep --run {work}/run --data {work}/letters.npz --n-labels 600 --out {work}/out",
+            "n_labels: found 600",
+        ),
+        (
+            "sweep --run {work}/run --data {work}/letters.npz --seeds 0 --n-labels 9 --out x",
+            "--seeds: found '0'",
+        ),
+    ],
+)
+def test_bad_arguments_end_in_one_line_and_no_output(gmvae, work, line, message):
+    before = sorted(work.rglob("*"))
+    assert message in refused(gmvae(line))
+    assert sorted(work.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1: found nothing, expected the columns index,label"),
+        (b"index,label\n", "found no label"),
+        (b"index,label\n3,\n", "found no label"),
+        (b"index,name\n1,a\n", "line 1: found index, name, expected the columns"),
+        (b"index;label\n1;a\n", "line 1: found index;label, expected the columns"),
+        (b"1,a\n2,b\n", "line 1: found 1, a, expected the columns"),
+        (b"index,label\n0,a\n600,b\n", "line 3: found index 600, expected 0 to 599"),
+        (b"index,label\n-1,a\n", "line 2: found index '-1', expected a whole number"),
+        (b"index,label\n1.0,a\n", "line 2: found index '1.0'"),
+        (b"index,label\n,a\n", "line 2: found index ''"),
+        (b"index,label\n1e3,a\n", "line 2: found index '1e3'"),
+        ("index,label\n\u0663,a\n".encode(), "line 2: found index"),
+        (b"index,label\n" + b"9" * 5000 + b",a\n", "line 2: found index '999"),
+        (b"index,label\n0,a\n1,b\n0,c\n", "line 4: found label 'c' for image 0, expected 'a'"),
+        (b"index,label\n0,a,b\n", "line 2: found 3 fields, expected 2"),
+        (b"index,label\n0,a\n1,\xe9\n", "line 3: found bytes that are not UTF-8"),
+        ("index,label\n0,a\n".encode("utf-16"), "line 1: found bytes that are not UTF-8"),
+        (b'index,label\n0,"a\n', "no CSV"),
+        (b'index,label\n0,"a"b\n', "line 2: no CSV"),
+    ],
+)
+def test_bad_labels_name_the_file_and_the_line(gmvae, tmp_path, content, message):
+    labels, out = tmp_path / "labels.csv", tmp_path / "predictions.csv"
+    labels.write_bytes(content)
+    last = refused(gmvae(f"predict {ON_RUN} --labels {labels} --out {out}"))
+    assert str(labels) in last and message in last
+    assert not out.exists()
+
+
+def test_labels_csv_as_people_write_it(tmp_path):
+    path = tmp_path / "labels.csv"
+    text = 'cluster,label,index\r\n7, e ,3\r\n7,"a, b",1\r\n\r\n9,,2\r\n7,e,3\r\n'
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    index, labels = read_labels(path)
+    assert index == {3: 2, 1: 3} and labels == ["e", "a, b"]
+    path.write_text(LABELS)
+    assert read_labels(path) == ({0: 2, 1: 3}, ["a", "b"])
+
+
+def test_suggest_does_not_write_over_labels(gmvae, tmp_path):
+    out = tmp_path / "to_label.csv"
+    line = f"suggest {ON_RUN} --budget 5 --out {out}"
+    assert gmvae(line)[0] == 0 and gmvae(line)[0] == 0
+    pd.read_csv(out).assign(label="a").to_csv(out, index=False)
+    before = out.read_bytes()
+    assert "which holds labels" in refused(gmvae(line))
+    assert out.read_bytes() == before
+
+
+def test_predict_does_not_write_over_its_labels(gmvae, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text(LABELS)
+    assert "an input" in refused(gmvae(f"predict {ON_RUN} --labels {labels} --out {labels}"))
+    assert labels.read_text() == LABELS
+
+
+def test_interrupt_exits_with_130_and_one_line(gmvae, monkeypatch, tmp_path):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gmvae_lib.training.fit", interrupt)
+    code, out, err = gmvae(f"train --data {{work}}/letters.npz --out {tmp_path}/run")
+    assert (code, out) == (130, "") and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert f"example:\n  python -m gmvae_lib {command} --" in capsys.readouterr().out
+
+
+def test_help_needs_neither_torch_nor_numpy():
+    code = (
+        "import sys; from gmvae_lib.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'pandas', 'sklearn'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("usage: gmvae") and shown.stdout.endswith("\n[]\n")
+
+
+def test_as_a_module_it_passes_the_exit_code_on():
+    command = [sys.executable, "-m", "gmvae_lib", "predict"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert ended.stderr.startswith("gmvae: error: ") and ended.stderr.count("\n") == 1

@@ -1,0 +1,118 @@
+"""A run on disk: round trip, sparse posterior, refusal of files that are not the written ones."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gmvae_lib import GMVAE, GMVAEConfig, InputError, Run, TrainConfig, load_run, save_run
+from gmvae_lib.runs import pack_posterior, unpack_posterior, write_atomically
+
+
+@pytest.fixture
+def run():
+    config = GMVAEConfig(K=5, z_dim=2, encoder_hidden=(4,), decoder_hidden=(4,), posterior="shared")
+    model = GMVAE(config)
+    rng = np.random.default_rng(0)
+    return Run(
+        config,
+        TrainConfig(epochs=2),
+        [{"epoch": 1, "elbo": -200.123456789}, {"epoch": 2, "elbo": -150.5}],
+        {"data": {"name": "noise", "n": 30}},
+        {name: value.numpy() for name, value in model.state_dict().items()},
+        rng.dirichlet(np.full(5, 0.1), 30).astype(np.float32),
+        rng.integers(3, size=30),
+        ("a", "b", "c"),
+        {"case": rng.integers(3, size=30)},
+    )
+
+
+def test_round_trip(run, tmp_path):
+    save_run(run, tmp_path / "r")
+    back = load_run(tmp_path / "r")
+    assert back.model_config == run.model_config and back.train_config == run.train_config
+    assert back.history == run.history
+    assert back.class_names == run.class_names
+    np.testing.assert_array_equal(back.labels, run.labels)
+    np.testing.assert_array_equal(back.extra["case"], run.extra["case"])
+    np.testing.assert_allclose(back.posterior, run.posterior, atol=2e-3)
+    np.testing.assert_allclose(back.posterior.sum(1), 1, rtol=1e-6)
+    for name, value in run.state.items():
+        np.testing.assert_array_equal(back.state[name], value)
+    np.testing.assert_allclose(back.weights, 0.2)
+    assert not back.model.training
+    again = load_run(save_run(back, tmp_path / "again"))
+    np.testing.assert_allclose(again.posterior, back.posterior, atol=1e-3)
+
+
+@given(st.integers(1, 40), st.integers(1, 300), st.floats(0.01, 3), st.integers(0, 999))
+@settings(max_examples=40, deadline=None)
+def test_sparse_posterior(n, K, concentration, seed):
+    q = np.random.default_rng(seed).dirichlet(np.full(K, concentration), n).astype(np.float32)
+    q = np.nan_to_num(q, nan=1 / K)
+    q /= q.sum(1, keepdims=True)
+    back = unpack_posterior(pack_posterior(q))
+    assert back.dtype == np.float32 and back.shape == q.shape
+    np.testing.assert_allclose(back.sum(1), 1, rtol=1e-5)
+    # what is dropped is at most K floors; what is kept is rounded to half precision
+    assert np.abs(back - q).max() <= 2e-4 * K + 1e-3
+
+
+def damage(path, kind):
+    data = path.read_bytes()
+    if kind == "cut short":
+        path.write_bytes(data[: len(data) // 2])
+    elif kind == "altered":
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["cut short", "altered", "missing"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "weights.safetensors", "history.csv", "posterior.npz"]
+)
+def test_damaged_files_are_refused(run, tmp_path, name, kind):
+    save_run(run, tmp_path)
+    damage(tmp_path / name, kind)
+    with pytest.raises(InputError, match=name) as caught:
+        load_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": 3}', '{"files": {}}'])
+def test_damaged_provenance_is_refused(run, tmp_path, text):
+    save_run(run, tmp_path)
+    (tmp_path / "provenance.json").write_text(text)
+    with pytest.raises(InputError, match=str(tmp_path)):
+        load_run(tmp_path)
+
+
+def test_a_listed_path_outside_the_folder_is_refused(run, tmp_path):
+    save_run(run, tmp_path / "r")
+    (tmp_path / "secret").write_text("x")
+    about = json.loads((tmp_path / "r" / "provenance.json").read_text())
+    about["files"]["../secret"] = "0" * 64
+    (tmp_path / "r" / "provenance.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match="expected a file of this run"):
+        load_run(tmp_path / "r")
+
+
+def test_no_run_at_all(tmp_path):
+    with pytest.raises(InputError, match="expected the folder of a finished run"):
+        load_run(tmp_path / "nowhere")
+
+
+def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fails(p):
+        p.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fails)
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

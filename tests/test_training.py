@@ -1,0 +1,201 @@
+"""Training: determinism, resume bit for bit, labels unseen, every refusal."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gmvae_lib import InputError, TrainConfig, cluster_posterior, fit, load_run, preset
+from gmvae_lib import training as training_module
+from gmvae_lib.images import ImageSet
+from gmvae_lib.metrics import components_in_use, purity
+from gmvae_lib.training import CHECKPOINT, nearest
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A configuration that trains in a second and passes through every phase of `best`."""
+    model_config, train_config = preset("quick")
+    return (
+        replace(model_config, K=12, z_dim=4, channels=(4, 8), features=16, auxiliary=(24,)),
+        replace(
+            train_config,
+            epochs=4,
+            batch_size=100,
+            elbo_from=2,
+            neighbours=5,
+            neighbours_from=1,
+            neighbours_every=2,
+            checkpoint_every=3,
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def few(letters):
+    return letters.subset(slice(0, 430))  # 4 steps an epoch, 30 images left over
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(monkeypatch, n_steps):
+    done = []
+    advance = training_module._Trainer.advance
+
+    def dying(self, rows):
+        if len(done) == n_steps:
+            raise Killed
+        done.append(1)
+        return advance(self, rows)
+
+    monkeypatch.setattr(training_module._Trainer, "advance", dying)
+
+
+def test_the_same_seed_gives_the_same_run(few, tiny):
+    first, second = fit(few, *tiny), fit(few, *tiny)
+    assert same(first.state, second.state)
+    model_config, train_config = tiny
+    other = fit(few, model_config, replace(train_config, seed=1))
+    assert not same(first.state, other.state)
+
+
+@pytest.mark.parametrize("n_steps", [2, 3, 4, 7, 11, 15])
+def test_killed_and_resumed_ends_as_uninterrupted(few, tiny, tmp_path, monkeypatch, n_steps):
+    whole = fit(few, *tiny)
+    with monkeypatch.context() as patch:
+        kill_after(patch, n_steps)
+        with pytest.raises(Killed):
+            fit(few, *tiny, out=tmp_path / "run")
+    resumed = fit(few, *tiny, out=tmp_path / "run", resume=True)
+    assert same(whole.state, resumed.state)
+    times = {"seconds"}
+    for a, b in zip(whole.history, resumed.history, strict=True):
+        assert {k: v for k, v in a.items() if k not in times} == {
+            k: v for k, v in b.items() if k not in times
+        }
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+    assert same(load_run(tmp_path / "run").state, whole.state)
+
+
+def test_labels_cannot_reach_training(few, tiny):
+    rng = np.random.default_rng(0)
+    shuffled = ImageSet(few.images, rng.permutation(few.labels), few.class_names, few.provenance)
+    bare = few.images
+    state = fit(few, *tiny).state
+    assert same(state, fit(shuffled, *tiny).state)
+    assert same(state, fit(bare, *tiny).state)
+
+
+def test_paper_form_trains(few):
+    """K heads, ELBO only: the objective rises."""
+    model_config, train_config = preset("paper", epochs=6, batch_size=64)
+    model_config = replace(model_config, K=4, z_dim=5, encoder_hidden=(32,), decoder_hidden=(32,))
+    run = fit(few, model_config, train_config)
+    assert run.history[-1]["elbo"] > run.history[0]["elbo"] + 20
+    assert "mutual_information" not in run.history[0]
+
+
+@pytest.mark.slow
+def test_quick_preset_finds_letters(letters):
+    """Clusters of rendered letters hold letters far above chance, and none is left unused."""
+    model_config, train_config = preset("quick", epochs=12, batch_size=200)
+    run = fit(letters, replace(model_config, K=40, auxiliary=(80,)), train_config)
+    q = cluster_posterior(run, letters)
+    chance = purity(q.argmax(1), np.random.default_rng(0).permutation(letters.labels))
+    assert purity(q.argmax(1), letters.labels) > chance + 0.2
+    assert components_in_use(q) >= 36
+
+
+def test_finished_run_is_returned_or_refused(few, tiny, tmp_path):
+    first = fit(few, *tiny, out=tmp_path / "run")
+    again = fit(few, *tiny, out=tmp_path / "run", resume=True)
+    assert same(first.state, again.state)
+    with pytest.raises(InputError, match="found a finished run, expected a new folder"):
+        fit(few, *tiny, out=tmp_path / "run")
+    model_config, train_config = tiny
+    with pytest.raises(InputError, match="found training.seed = 0, expected 5"):
+        fit(few, model_config, replace(train_config, seed=5), out=tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match=r"found n = 430, expected 400|sha256"):
+        fit(few.subset(slice(0, 400)), *tiny, out=tmp_path / "run", resume=True)
+
+
+def test_unfinished_training_is_not_overwritten(few, tiny, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        kill_after(patch, 4)
+        with pytest.raises(Killed):
+            fit(few, *tiny, out=out)
+    with pytest.raises(InputError, match="found an unfinished training"):
+        fit(few, *tiny, out=out)
+    with pytest.raises(InputError, match="found an unfinished training, expected the folder"):
+        load_run(out)
+    model_config, train_config = tiny
+    with pytest.raises(InputError, match=r"epochs = 4, expected 9"):
+        fit(few, model_config, replace(train_config, epochs=9), out=out, resume=True)
+    data = (out / CHECKPOINT).read_bytes()
+    (out / CHECKPOINT).write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="found no readable checkpoint"):
+        fit(few, *tiny, out=out, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops(few, tiny, monkeypatch):
+    def broken(self, rows):
+        return torch.tensor(float("nan")), {}
+
+    monkeypatch.setattr(training_module._Trainer, "loss", broken)
+    with pytest.raises(FloatingPointError, match="loss: found nan at step 0"):
+        fit(few, *tiny)
+
+
+def test_bad_images(tiny, tmp_path):
+    with pytest.raises(InputError, match="images: found 1, expected at least 2"):
+        fit(np.zeros((1, 28, 28), np.uint8), *tiny)
+    with pytest.raises(InputError, match=r"found shape \(1, 9, 9\)"):
+        fit(np.zeros((5, 9, 9), np.uint8), *tiny)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="found a file, expected a folder"):
+        fit(np.zeros((5, 28, 28), np.uint8), *tiny, out=tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(epochs=0),
+        dict(batch_size=0),
+        dict(schedule="step"),
+        dict(precision="int8"),
+        dict(elbo_weight=0),
+        dict(checkpoint_every=0),
+    ],
+)
+def test_bad_train_configurations(changes):
+    with pytest.raises(InputError, match=next(iter(changes))):
+        TrainConfig(**changes)
+
+
+def test_nearest_is_brute_force():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 8)).astype(np.float32)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -2)
+    expected = np.sort(np.argsort(-similarity, axis=1)[:, :3], axis=1)
+    found = np.sort(nearest(features, 3, chunk=7), axis=1)
+    assert (found == expected).mean() > 0.9  # bf16 may swap near ties
+    assert found.dtype == np.int32 and not (found == np.arange(60)[:, None]).any()
+    assert nearest(features[:3], 10).shape == (3, 2)
