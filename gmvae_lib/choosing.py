@@ -19,9 +19,9 @@ def suggest(q, budget: int) -> pd.DataFrame:
     images, the one with the highest q(c|x); components come in the order of their weight, the sum
     of q(c|x) over all images. Each further round takes one more from each: of the more typical half
     of its images, the one whose row of q differs most, in total variation, from the nearest row
-    taken. (The least typical half differs more, but says little of the component: with it, hard
-    decoding lost six points at two labels a component.) No randomness: the same q gives the same
-    images, and a smaller budget gives the first rows of a larger one.
+    taken. (The other half differs more, but its labels are often not the component's.) No
+    randomness: the same q gives the same images, and a smaller budget gives the first rows of a
+    larger one.
 
     Parameters
     ----------

@@ -45,8 +45,8 @@ def train(args) -> None:
     """Train without labels and write the run's folder."""
     changes = {name: getattr(args, name) for name in ("epochs", "seed")}
     changes = {name: value for name, value in changes.items() if value is not None}
-    model_config, train_config = preset(args.preset, **changes)
     images = _images(args.data, args)
+    model_config, train_config = preset(args.preset, n_images=len(images), **changes)
     model_config = replace(
         model_config,
         image_shape=images.images.shape[1:],

@@ -150,6 +150,7 @@ PRESETS = {
         ),
     ),
 }
+MADE_FOR = {"best": 100_000, "quick": 5_000}  # images; see preset()
 # small enough for a test or a live chapter: a minute or less on a few thousand images
 PRESETS["quick"] = (
     replace(PRESETS["best"][0], channels=(16, 32), features=128, decoder_hidden=(256,)),
@@ -157,9 +158,32 @@ PRESETS["quick"] = (
 )
 
 
-def preset(name: str, **train_changes) -> tuple[GMVAEConfig, TrainConfig]:
-    """The (model, training) configurations of a preset: "paper", "best" or "quick"."""
+def preset(
+    name: str, n_images: int | None = None, epochs: int | None = None, **changes
+) -> tuple[GMVAEConfig, TrainConfig]:
+    """The (model, training) configurations of a preset: "paper", "best" or "quick".
+
+    Parameters
+    ----------
+    name : of the preset.
+    n_images : images to train on. Fewer than the preset was made for get more epochs, so that the
+        training has as many steps: clusters form after a number of steps, not of epochs.
+    epochs : instead of the preset's; its phases (elbo_from, neighbours_from) move in proportion.
+    changes : further fields of TrainConfig.
+    """
     if name not in PRESETS:
         raise InputError(f"preset: found {name!r}, expected one of {', '.join(PRESETS)}")
     model_config, train_config = PRESETS[name]
-    return model_config, replace(train_config, **train_changes)
+    if epochs is None:
+        epochs = train_config.epochs
+        if n_images is not None and train_config.consistency_weight:
+            epochs *= max(1, -(-MADE_FOR[name] // n_images))
+    ratio = epochs / train_config.epochs
+    train_config = replace(
+        train_config,
+        epochs=epochs,
+        elbo_from=round(ratio * train_config.elbo_from),
+        neighbours_from=round(ratio * train_config.neighbours_from),
+        neighbours_every=max(1, round(ratio * train_config.neighbours_every)),
+    )
+    return model_config, replace(train_config, **changes)

@@ -253,8 +253,9 @@ def find_disagreement(q, y, labelled, min_posterior=0.1, min_components=3, n_sho
     """Choose the image of Figure 2 by a rule, not by hand.
 
     Among the images without a label on which the hard rule (nearest fallback) is wrong and the soft
-    rule right, whose top component did get labels, and on which at least `min_components`
-    components have q(c|x) above `min_posterior`, take the one with the largest `margin`.
+    rule right, whose top component did get labels but is outweighed, in q(c|x), by the components
+    that vote for the truth, and on which at least `min_components` components have q(c|x) above
+    `min_posterior`, take the one with the largest `margin`.
 
     Parameters
     ----------
@@ -276,14 +277,17 @@ def find_disagreement(q, y, labelled, min_posterior=0.1, min_components=3, n_sho
     says_hard, shares = hard.predict(q), soft.predict_proba(q)
     says_soft = soft.classes_[shares.argmax(axis=1)]
     has_votes = hard.component_count_.any(axis=0)
+    vote = hard.classes_[hard.component_count_.argmax(axis=0)]
+    for_truth = (q * (has_votes & (vote == y[:, None]))).sum(axis=1)
     kept = (says_hard != y) & (says_soft == y) & has_votes[q.argmax(axis=1)]
+    kept &= for_truth > q.max(axis=1)
     kept &= (q > min_posterior).sum(axis=1) >= min_components
     kept[labelled] = False
     candidates = np.flatnonzero(kept)
     if len(candidates) == 0:
         raise InputError(
-            f"q, y: found no image where soft is right, hard wrong, and {min_components} components"
-            f" above {min_posterior}; expected at least one"
+            f"q, y: found no image where soft is right, hard wrong, the truth's components outweigh"
+            f" the top one, and {min_components} are above {min_posterior}; expected at least one"
         )
     rows = np.arange(len(candidates))
     truth, answer = (

@@ -8,7 +8,13 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Ellipse
-from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    PercentFormatter,
+    ScalarFormatter,
+)
 from scipy.spatial.distance import cdist
 
 from gmvae_lib.errors import InputError
@@ -70,12 +76,12 @@ def figure_1(rows):
         figsize=(WIDTH, 1.05 * len(rows)),
         squeeze=False,
         height_ratios=[0.45, 1] * len(rows),
-        gridspec_kw={"hspace": 0, "wspace": 0},
     )
     for row, (caption, images) in enumerate(rows):
         for ax in axes[2 * row]:
             ax.axis("off")
-        axes[2 * row, 0].text(0, 0, caption, va="bottom", transform=axes[2 * row, 0].transAxes)
+        text = axes[2 * row, 0].text(0, 0.1, caption, transform=axes[2 * row, 0].transAxes)
+        text.set_in_layout(False)  # it runs over the columns to its right
         for ax, image in zip(axes[2 * row + 1], images, strict=True):
             _show_image(ax, image)
     return fig
@@ -115,13 +121,14 @@ def purity_against_weight(table):
         xytext=(5, 0),
         textcoords="offset points",
     )
-    for row in used.nsmallest(3, "purity").itertuples():
+    lowest = used.nsmallest(3, "purity").itertuples()
+    for row, height in zip(lowest, (-4, 6, -4), strict=False):  # the middle one higher, apart
         # the leading letters alone; the shares are in the table
         letters = ", ".join(part.split()[0] for part in row.top.split(", "))
         ax.annotate(
             f"c = {row.component}: {letters}",
             (row.weight, row.purity),
-            xytext=(6, -3),
+            xytext=(6, height),
             textcoords="offset points",
             fontsize=10,
         )
@@ -263,14 +270,14 @@ def figure_3(summary, n_total, K, target=0.8):
         ha="right",
     )
     ax.annotate(f"n = K = {K}", (K, 0.02), xytext=(4, 0), textcoords="offset points")
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     ax.set_xlabel("number of labels")
     ax.set_ylabel("accuracy on the unlabelled images")
     share = ax.secondary_xaxis(
         "top", functions=(lambda n: 100 * n / n_total, lambda s: s * n_total / 100)
     )
-    share.xaxis.set_major_formatter(ScalarFormatter())
+    share.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
     share.set_xlabel("labelled share of the images, %")
     share.spines["top"].set_visible(True)
     fig.legend(loc="outside lower center", ncols=2)
@@ -501,10 +508,11 @@ def coverage_curves(curves, marks=(), confidence=0.95):
         ax.axvline(n_labels, color=GREY, lw=0.8)
         ax.annotate(
             text,
-            (n_labels, 0.5),
-            xytext=(3, 0),
+            (n_labels, 0.4),
+            xytext=(-3, 0),
             textcoords="offset points",
             rotation=90,
+            ha="right",
             va="center",
         )
     ax.axhline(confidence, color=BLACK, lw=0.8)
@@ -517,6 +525,7 @@ def coverage_curves(curves, marks=(), confidence=0.95):
         ha="right",
     )
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -541,7 +550,7 @@ def cluster_sizes(weights):
         textcoords="offset points",
         ha="right",
     )
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     ax.set_xlabel("clusters, largest first")
     ax.set_ylabel("share of the images")
     return fig
@@ -665,7 +674,7 @@ def chosen_against_random(chosen, random, K):
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0, 0].set_ylabel("accuracy on the images not labelled")
-    fig.supxlabel("number of labels", fontsize=11)
+    axes[0, len(methods) // 2].set_xlabel("number of labels")
     styles = [mpl.lines.Line2D([], [], color=BLACK, ls=ls) for ls in ("-", "--")]
     fig.legend(styles, ["chosen", "drawn at random"], loc="outside lower center", ncols=2)
     return fig
@@ -687,8 +696,8 @@ def accuracy_of_the_confident(confidence, correct):
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
     ax.plot(n[kept] / len(order), accuracy[kept], color=BLUE)
     ax.axhline(accuracy[-1], color=BLACK, lw=0.8, ls="--")
-    ax.xaxis.set_major_formatter(PercentFormatter(1))
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_xlabel("share of the images kept, most confident first")
     ax.set_ylabel("accuracy of those kept")
     return fig

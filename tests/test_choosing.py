@@ -32,11 +32,14 @@ def test_first_round_is_the_most_typical_image_of_each_component_heaviest_first(
     assert table["reason"][0] == "most typical of cluster 0 (44.0% of the images)"
 
 
-def test_second_round_is_typical_but_different():
-    table = suggest(Q, 5)
-    # 0.6 * 0.3 = 0.18 against 0.5 * 0.4 = 0.2: the less typical image differs more
-    assert table["index"].tolist() == [1, 3, 4, 2, 0]
-    assert table["reason"][3].endswith("unlike the 1 chosen before")
+def test_later_rounds_are_typical_but_different():
+    rest = [[0.6, 0.2, 0.2], [0.7, 0.2, 0.1], [0.7, 0.0, 0.3], [0.4, 0.3, 0.3], [0.5, 0.5, 0.0]]
+    q = np.array([[0.9, 0.1, 0.0], *rest])
+    table = suggest(q, 6)
+    # of the typical half (rows 0, 2, 3), row 3 differs from row 0 by 0.3 and row 2 by 0.2; then
+    # the half is used up, and the rest come by typicality
+    assert table["index"].tolist() == [0, 3, 2, 1, 5, 4]
+    assert table["reason"][1].endswith("unlike those chosen before")
 
 
 def test_images_without_any_difference_come_by_typicality_then_by_position():

@@ -264,29 +264,31 @@ def test_negative_entries_are_refused(decoder):
 def test_find_disagreement_follows_its_rule():
     q = np.array(
         [
-            [0.6, 0.2, 0.2, 0.0],  # labelled 0
-            [0.0, 0.9, 0.1, 0.0],  # labelled 1; component 3 gets no label
-            [0.40, 0.39, 0.21, 0.0],  # a candidate: hard 0, soft 1
-            [0.41, 0.40, 0.19, 0.0],  # a candidate with a larger margin
-            # larger margins still, but:
-            [0.50, 0.49, 0.01, 0.0],  # two components above 0.1
-            [0.20, 0.199, 0.101, 0.5],  # no label in the top component
-            [0.43, 0.42, 0.15, 0.0],  # truth 0: soft wrong
-            [0.43, 0.42, 0.15, 0.0],  # in the first call only
+            [0.40, 0.20, 0.10, 0.3, 0.0],  # labelled 0
+            [0.00, 0.90, 0.10, 0.0, 0.0],  # labelled 1
+            [0.00, 0.45, 0.55, 0.0, 0.0],  # labelled 1; no votes in components 3 and 4
+            [0.41, 0.30, 0.29, 0.0, 0.0],  # a candidate: hard 0, soft 1
+            [0.40, 0.39, 0.21, 0.0, 0.0],  # a candidate with a larger margin
+            [0.48, 0.47, 0.05, 0.0, 0.0],  # two components above 0.1
+            [0.27, 0.26, 0.12, 0.0, 0.35],  # no label in the top component
+            [0.51, 0.38, 0.11, 0.0, 0.0],  # the top component outweighs the others
+            [0.40, 0.39, 0.21, 0.0, 0.0],  # hard right
         ]
     )
-    y = np.array([0, 1, 1, 1, 1, 1, 0, 1])
-    found = find_disagreement(q, y, [0, 1], n_shown=3)
-    assert (found.index, found.n_candidates) == (7, 3)
-    found = find_disagreement(q[:7], y[:7], [0, 1], n_shown=3)
-    assert (found.index, found.n_candidates) == (3, 2)
+    y = np.array([0, 1, 1, 1, 1, 1, 1, 1, 0])
+    hard, soft = HardDecoder().fit(q[:3], y[:3]), SoftDecoder().fit(q[:3], y[:3])
+    assert hard.predict(q[3:8]).tolist() == [0] * 5
+    assert soft.predict(q[3:8]).tolist() == [1] * 5
+    found = find_disagreement(q, y, [0, 1, 2], n_shown=3)
+    assert (found.index, found.n_candidates) == (4, 2)
     assert (found.truth, found.hard, found.soft) == (1, 0, 1)
     assert found.components.tolist() == [0, 1, 2]
-    assert found.posterior.tolist() == [0.41, 0.40, 0.19]
-    assert found.votes.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert found.posterior.tolist() == [0.40, 0.39, 0.21]
+    assert found.votes.tolist() == [[1, 0], [0, 1], [0, 1]]
     assert found.classes.tolist() == [0, 1]
-    # similarities: 0.6 * 0.41 + 0.2 * 0.40 + 0.2 * 0.19 against 0.9 * 0.40 + 0.1 * 0.19
-    assert found.margin == pytest.approx((0.379 - 0.364) / (0.379 + 0.364))
+    # m(0) = (0.4, 0.2, 0.1, 0.3, 0), m(1) = (0, 0.675, 0.325, 0, 0)
+    to_0, to_1 = 0.16 + 0.078 + 0.021, 0.675 * 0.39 + 0.325 * 0.21
+    assert found.margin == pytest.approx((to_1 - to_0) / (to_1 + to_0))
 
 
 def test_find_disagreement_says_so_where_there_is_none():

@@ -127,3 +127,27 @@ def test_gain_by_letter_is_sorted():
 def test_letter_scatter_draws_the_letters():
     texts = drawn(figures.letter_scatter([0, 1], [2, 3], ["a", "b"], "x", "y"))
     assert {"a", "b", "x", "y"} <= set(texts)
+
+
+def test_training_curves_leave_out_what_a_training_did_not_have():
+    history = [{"epoch": e, "elbo": -200 + e, "components_in_batch": 5 + e} for e in (1, 2, 3)]
+    texts = drawn(figures.training_curves(history, K=10))
+    assert {"ELBO, nats an image", "components in use", "K = 10", "epoch"} <= set(texts)
+    assert "mutual information, nats" not in texts
+
+
+def test_chosen_against_random_has_a_panel_for_each_decoder():
+    random = summary(["soft", "bayes"])
+    chosen = random.rename(columns={"mean": "accuracy"})[["method", "n_labels", "accuracy"]]
+    fig = figures.chosen_against_random(chosen, random, K=100)
+    assert {"soft", "Bayes", "chosen", "drawn at random", "100"} <= set(drawn(fig))
+    assert len(fig.axes) == 2
+
+
+def test_accuracy_of_the_confident_ends_at_the_accuracy_of_all():
+    correct = np.arange(100) < 70
+    fig = figures.accuracy_of_the_confident(np.linspace(1, 0, 100), correct)
+    drawn(fig)
+    share, accuracy = fig.axes[0].lines[0].get_data()
+    assert share[-1] == 1 and accuracy[-1] == pytest.approx(0.7)
+    assert accuracy[0] == 1

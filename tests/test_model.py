@@ -101,3 +101,14 @@ def test_extreme_log_variances_stay_finite(letters):
     x = as_batch(letters.images[:4], model.config)
     assert torch.isfinite(elbo(model, x, model.encode(x)).elbo).all()
     assert np.isfinite(model.sample(0)).all()
+
+
+def test_small_sets_train_for_as_many_steps():
+    _, full = preset("best", n_images=100_000)
+    assert full == preset("best")[1] == preset("best", n_images=145_600)[1]
+    _, small = preset("best", n_images=5_000)
+    assert small.epochs * 5_000 >= full.epochs * 100_000
+    for name in ("elbo_from", "neighbours_from", "neighbours_every"):
+        assert getattr(small, name) / small.epochs == pytest.approx(getattr(full, name) / 12)
+    assert preset("paper", n_images=10)[1].epochs == 450
+    assert preset("best", epochs=3, seed=7)[1].elbo_from == 2
