@@ -154,7 +154,7 @@ MADE_FOR = {"best": 100_000, "quick": 5_000}  # images; see preset()
 # small enough for a test or a live chapter: a minute or less on a few thousand images
 PRESETS["quick"] = (
     replace(PRESETS["best"][0], channels=(16, 32), features=128, decoder_hidden=(256,)),
-    replace(PRESETS["best"][1], epochs=10, batch_size=500, neighbours=0),
+    replace(PRESETS["best"][1], epochs=30, batch_size=250, elbo_from=20, neighbours=0),
 )
 
 

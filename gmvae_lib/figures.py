@@ -508,7 +508,7 @@ def coverage_curves(curves, marks=(), confidence=0.95):
         ax.axvline(n_labels, color=GREY, lw=0.8)
         ax.annotate(
             text,
-            (n_labels, 0.4),
+            (n_labels, 0.66),
             xytext=(-3, 0),
             textcoords="offset points",
             rotation=90,

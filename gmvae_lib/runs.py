@@ -20,7 +20,8 @@ import numpy as np
 from .config import GMVAEConfig, TrainConfig
 from .errors import InputError
 
-POSTERIOR_FLOOR = 2e-4  # smaller entries of q are not stored; rows are renormalised
+POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
+POSTERIOR_ENTRIES = 16  # this many of each row; rows are renormalised
 _FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz")
 
 
@@ -186,17 +187,23 @@ def load_run(path) -> Run:
     return run
 
 
-def pack_posterior(q: np.ndarray, floor: float = POSTERIOR_FLOOR) -> dict[str, np.ndarray]:
-    """Sparse form of q [N, K]: entries above ``floor`` as float16, with their columns.
+def pack_posterior(
+    q: np.ndarray, floor: float = POSTERIOR_FLOOR, entries: int = POSTERIOR_ENTRIES
+) -> dict[str, np.ndarray]:
+    """Sparse form of q [N, K]: float16 logarithms of the larger entries, with their columns.
 
-    A sharp posterior has a few such entries an image; 100,000 x 100 then takes a few MB.
+    Kept are the entries above ``floor`` and the largest ``entries`` of each row however small: with
+    few labels most of an image's likeliest components have none, and then a decoder goes by the
+    order of the small values.
     """
-    rows, columns = np.nonzero(q > floor)
+    entries = min(entries, q.shape[1])
+    smallest_kept = -np.partition(-q, entries - 1, axis=1)[:, entries - 1 : entries]
+    rows, columns = np.nonzero((q > floor) | ((q >= smallest_kept) & (q > 0)))
     return {
         "shape": np.array(q.shape),
         "counts": _smallest(np.bincount(rows, minlength=len(q))),
         "columns": _smallest(columns),
-        "values": q[rows, columns].astype(np.float16),
+        "log_values": np.log(q[rows, columns]).astype(np.float16),
     }
 
 
@@ -204,7 +211,7 @@ def unpack_posterior(packed) -> np.ndarray:
     """Inverse of ``pack_posterior``: float32 [N, K], rows renormalised to sum to 1."""
     q = np.zeros(tuple(packed["shape"]), np.float32)
     rows = np.repeat(np.arange(len(q)), packed["counts"])
-    q[rows, packed["columns"]] = packed["values"]
+    q[rows, packed["columns"]] = np.exp(packed["log_values"].astype(np.float32))
     return q / q.sum(1, keepdims=True)
 
 

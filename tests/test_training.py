@@ -113,7 +113,7 @@ def test_paper_form_trains(few):
 @pytest.mark.slow
 def test_quick_preset_finds_letters(letters):
     """Clusters of rendered letters hold letters far above chance, and none is left unused."""
-    model_config, train_config = preset("quick", epochs=12, batch_size=200)
+    model_config, train_config = preset("quick", n_images=len(letters))
     run = fit(letters, replace(model_config, K=40, auxiliary=(80,)), train_config)
     q = cluster_posterior(run, letters)
     chance = purity(q.argmax(1), np.random.default_rng(0).permutation(letters.labels))
