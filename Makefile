@@ -8,6 +8,10 @@ CHAPTERS := $(wildcard notebooks/*.ipynb)
 # Kernels and subprocesses must find this environment's programs, whichever environment is active.
 export PATH := $(BIN):$(PATH)
 export VIRTUAL_ENV := $(abspath $(VENV))
+# One thread a process: tests and chapters run side by side, and more threads than cores that wait for
+# each other are many times slower.
+export OMP_NUM_THREADS ?= 1
+JOBS ?= 2
 unexport PYTHONHOME
 unexport PYTHONPATH
 
@@ -38,9 +42,9 @@ lint: setup ## Style and spelling
 	$(BIN)/codespell
 
 test: lint ## Lint, unit tests, and the chapters against their committed outputs
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests
 	$(BIN)/python tools/check_notebooks.py
-	$(BIN)/python -m pytest --nbval --nbval-current-env notebooks
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env notebooks
 
 # Without timings and the interpreter's version, a chapter re-executed elsewhere gives the same file.
 notebooks: setup ## Execute the chapters in place, to be committed with their outputs
@@ -50,8 +54,8 @@ notebooks: setup ## Execute the chapters in place, to be committed with their ou
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask='{("language_info","name"),("kernelspec")}' \
 	  $(CHAPTERS)
 
-reproduce: setup ## Retrain and rewrite results/ (needs EMNIST: EMNIST_ROOT, or torchvision's download)
-	$(BIN)/python -m gmvae_lib.reproduce
+reproduce: setup ## Retrain and rewrite results/ (see book/reproduce.md for the data)
+	env -u OMP_NUM_THREADS $(BIN)/python -m gmvae_lib.reproduce
 
 clean: ## Remove what the targets made, .venv included
 	rm -rf book/_build $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
