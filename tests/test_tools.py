@@ -139,3 +139,14 @@ def test_book_is_checked_against_toc_and_notebooks(tmp_path, capsys):
     (html / "notebooks" / "01.html").write_text("")
     assert check_book.main(tmp_path) == 1
     assert "notebooks/01: 0 output cells" in capsys.readouterr().out
+
+
+def test_a_value_missing_from_the_text_is_a_fault(tmp_path):
+    source, page = tmp_path / "page.md", tmp_path / "page.html"
+    source.write_text("{glue:text}`n:,d` letters, {glue:text}`purity:.0%` pure, `glue`")
+    assert check_book.glued_values(source) == 2
+    page.write_text('<p><span class="pasted-text">7</span> letters,  pure</p>')
+    assert check_book.page_faults(page, expected_values=2) == [
+        "1 values in the text, expected 2 as in the source"
+    ]
+    assert check_book.page_faults(page, expected_values=1) == []

@@ -42,7 +42,17 @@ def _is_shown(output: nbformat.NotebookNode) -> bool:
     return not any(mime.startswith(GLUE_PREFIX) for mime in output.get("data", {}))
 
 
-def page_faults(html: Path, expected_outputs: int = 0) -> list[str]:
+def glued_values(source: Path) -> int:
+    """Count the values that the text of a page, notebook or Markdown, takes from results."""
+    if source.suffix == ".ipynb":
+        cells = nbformat.read(source, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    else:
+        text = source.read_text(encoding="utf-8")
+    return text.count("{glue:text}`")
+
+
+def page_faults(html: Path, expected_outputs: int = 0, expected_values: int = 0) -> list[str]:
     """Return one line for each fault of the built page `html`."""
     if not html.is_file():
         return ["the page was not built"]
@@ -51,6 +61,10 @@ def page_faults(html: Path, expected_outputs: int = 0) -> list[str]:
     found = len(soup.select("div.cell_output"))
     if found < expected_outputs:
         faults.append(f"{found} output cells, expected {expected_outputs} as in the notebook")
+    # a value that cannot be formatted leaves a hole in the sentence, without a warning
+    found = len(soup.select(".pasted-text"))
+    if found < expected_values:
+        faults.append(f"{found} values in the text, expected {expected_values} as in the source")
     if soup.select(".traceback"):
         faults.append("a traceback on the page")
     for image in soup.find_all("img"):
@@ -77,11 +91,12 @@ def main(root: Path = ROOT) -> int:
     pages = toc_pages(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")))
     faults, n_outputs = [], 0
     for page in pages:
-        notebook = root / "book" / f"{page}.ipynb"
+        notebook, markdown = (root / "book" / f"{page}{suffix}" for suffix in (".ipynb", ".md"))
         expected = cells_with_outputs(notebook) if notebook.is_file() else 0
+        values = sum(glued_values(source) for source in (notebook, markdown) if source.is_file())
         n_outputs += expected
         html = root / "book" / "_build" / "html" / f"{page}.html"
-        faults += [f"{page}: {fault}" for fault in page_faults(html, expected)]
+        faults += [f"{page}: {fault}" for fault in page_faults(html, expected, values)]
     print("\n".join(faults) if faults else f"{len(pages)} pages, {n_outputs} outputs, no faults")
     return 1 if faults else 0
 
