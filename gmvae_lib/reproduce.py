@@ -7,6 +7,7 @@ the long ones resume where they were stopped.
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from .images import load_images
 from .runs import load_run, save_run, write_atomically
 
 STEPS = ("train", "posterior", "decoders", "baselines", "claims", "pictures")
+PUBLISHED = Path("results")
 RUN = "letters100k"
 DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 SEEDS = range(5)
@@ -31,11 +33,11 @@ def train(images, results: Path, work: Path, progress: bool):
     run = fit(images, *preset("best"), out=work / RUN, resume=True, progress=progress)
     # half precision halves the file; the posterior is computed from the rounded weights, so
     # what is published agrees with itself
-    run.state = {
+    state = {
         name: value.astype(np.float16) if value.dtype == np.float32 else value
         for name, value in run.state.items()
     }
-    run.__dict__.pop("model", None)  # the model of the unrounded weights, if it was used
+    run = replace(run, state=state)  # a new Run, so that its model is made of the rounded weights
     posterior(images, results, progress, run)
 
 
@@ -65,8 +67,8 @@ def write_claims(results: Path):
     (results / "figures").mkdir(exist_ok=True)
     figure = figures.figure_3(summary, len(run.labels), run.model_config.K)
     figure.savefig(results / "figures" / "figure3.png", dpi=110)
-    readme = results.parent / "README.md"
-    if readme.is_file():
+    readme = Path("README.md")
+    if results == PUBLISHED and readme.is_file():  # another data set's table has no place there
         text = with_results(readme.read_text(encoding="utf-8"), readme_table(summary, run))
         write_atomically(readme, lambda p: p.write_text(text, encoding="utf-8"))
 
@@ -129,13 +131,14 @@ def main(argv=None) -> int:
         prog="python -m gmvae_lib.reproduce",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m gmvae_lib.reproduce --data emnist-letters --results results-x",
+        epilog="example: python -m gmvae_lib.reproduce --data emnist-letters "
+        "--results results-emnist --work runs/emnist",
     )
     parser.add_argument(
         "--data", default=DEVELOPMENT_DATA, help="as for load_images (default: %(default)s)"
     )
     parser.add_argument("--data-dir", help="folder that holds the data, for torchvision's sets")
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--results", type=Path, default=PUBLISHED)
     parser.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints go here")
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument(

@@ -64,7 +64,7 @@ def test_claims_come_from_the_results(run, table):
             assert (old[name] or 0) == pytest.approx(new[name] or 0, rel=1e-2, abs=1e-3)
 
 
-def test_targets_are_met(run, table):
+def test_targets_come_from_the_results(run, table):
     published = json.loads((RESULTS / "targets.json").read_text())
     for old, new in zip(published, claims.targets_table(run, table), strict=True):
         assert old["obtained"] == pytest.approx(new["obtained"], abs=1e-3)
