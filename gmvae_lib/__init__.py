@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "BayesDecoder": "decoding",
+    "GraphDecoder": "decoding",
     "GMVAE": "model",
     "GMVAEConfig": "config",
     "HardDecoder": "decoding",
@@ -25,7 +26,7 @@ _MODULE_OF = {
     "rendered_letters": "images",
     "save_run": "runs",
 }
-_SUBMODULES = {"bounds", "metrics", "experiments", "figures"}
+_SUBMODULES = {"bounds", "metrics", "experiments", "figures", "styles", "studies"}
 
 __all__ = [*_MODULE_OF, *_SUBMODULES]
 

@@ -16,7 +16,7 @@ from . import __version__
 from .config import PRESETS, preset
 from .errors import InputError
 
-DECODERS = ("soft", "hard", "bayes")
+DECODERS = ("graph", "soft", "hard", "bayes")
 BAD_INPUT, INTERRUPTED = 2, 130
 IMAGES_HELP = (
     "an .npz with `images`, an IDX images file, a folder of pictures, or emnist-letters, mnist or "
@@ -94,11 +94,10 @@ def predict(args) -> None:
     import numpy as np
     import pandas as pd
 
-    from .decoding import BayesDecoder, HardDecoder, SoftDecoder
+    from .experiments import decoders
 
-    decoders = {"soft": SoftDecoder(), "hard": HardDecoder(), "bayes": BayesDecoder()}
-    decoder = decoders[args.decoder]
     q = _posterior(args)
+    decoder = decoders(q)[args.decoder]
     for i, line in index.items():
         if i >= len(q):
             raise InputError(
@@ -132,7 +131,8 @@ def sweep(args) -> None:
     from .experiments import decoders, summarise
     from .experiments import sweep as run_sweep
 
-    features, methods = {"q": _posterior(args, images)}, {"q": decoders()}
+    q = _posterior(args, images)
+    features, methods = {"q": q}, {"q": decoders(q)}
     if args.pixels:
         features["pixels"], methods["pixels"] = images.pixels(), pixel_baselines()
     table = run_sweep(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from .errors import InputError
 
+VIEWS = ("affine", "elastic", "thickness", "intensity")  # kinds of change in views.random_view
+
 
 @dataclass(frozen=True)
 class GMVAEConfig:
@@ -23,9 +25,12 @@ class GMVAEConfig:
         q(c|x) q(z|x), whose ELBO is exact over c at one decode an image.
     encoder_hidden : widths of the MLP encoder.
     channels, features : widths of the convolutional encoder and of its output.
+    z_encoder : widths of an MLP of its own for q(z|x); () lets it read the encoder's features. What
+        makes two views equal (slant, pen) leaves the features, and z cannot draw without it.
     decoder_hidden : widths of the decoder MLP.
     auxiliary : outputs of each further clustering head that only the consistency term sees
         (over-clustering, Ji et al. 2019); () for none.
+    projection : width of the space in which the contrastive term compares images; 0 for none.
     learn_weights : learn the mixture weights pi (otherwise uniform, as published).
     prior_std : standard deviation of the random start of the component means.
     """
@@ -38,18 +43,23 @@ class GMVAEConfig:
     encoder_hidden: tuple[int, ...] = (768, 768, 768, 768)
     channels: tuple[int, ...] = (64, 128, 128)
     features: int = 256
+    z_encoder: tuple[int, ...] = ()
     decoder_hidden: tuple[int, ...] = (512, 768, 768)
     auxiliary: tuple[int, ...] = ()
+    projection: int = 0
     learn_weights: bool = False
     prior_std: float = 0.05
 
     def __post_init__(self):
         # JSON brings lists back; tuples keep the config hashable and comparable
-        for name in ("image_shape", "encoder_hidden", "channels", "decoder_hidden", "auxiliary"):
+        widths = ("encoder_hidden", "channels", "z_encoder", "decoder_hidden", "auxiliary")
+        for name in ("image_shape", *widths):
             object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
         for name in ("K", "z_dim", "features"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected at least 1")
+        if self.projection < 0:
+            raise InputError(f"projection: found {self.projection}, expected 0 or more")
         if self.encoder not in ("mlp", "conv"):
             raise InputError(f'encoder: found {self.encoder!r}, expected "mlp" or "conv"')
         if self.posterior not in ("heads", "shared"):
@@ -64,8 +74,11 @@ class GMVAEConfig:
 class TrainConfig:
     """Course of a training. Labels appear nowhere.
 
-    The loss of a batch is -(elbo_weight * ELBO + consistency_weight * MI), in nats, where MI is
-    the mutual information of q(c|x) over two random views (objective.mutual_information).
+    The loss of a batch, in nats, is
+    -(elbo_weight * ELBO + consistency_weight * MI + contrast_weight * contrast), where MI is the
+    mutual information of q(c|x) over two random views (objective.mutual_information) and contrast
+    the log probability of telling an image's other view from those of other images
+    (objective.contrast).
 
     Parameters
     ----------
@@ -73,13 +86,16 @@ class TrainConfig:
     batch_size : images a step; a smaller data set is one batch.
     learning_rate : of Adam; with ``schedule`` "constant", or "cosine" after a short linear rise.
     weight_decay : decoupled (AdamW).
-    elbo_weight, consistency_weight : 0 leaves a part out.
+    elbo_weight, consistency_weight, contrast_weight : 0 leaves a part out.
+    temperature : of the contrast; smaller looks harder at the most similar images.
     entropy_weight : weight of the marginal entropies in MI; above 1 keeps components in use.
     elbo_fraction : share of the batch, unaltered, on which a step computes the ELBO.
-    elbo_from : epoch from which the ELBO also moves the encoder and q(c|x). Before, it trains the
-        generative part alone (q(z|x), p(z|c), p(x|z)): from a random start it would drown the
+    elbo_from : epoch from which the ELBO also moves the encoder of q(c|x). Before, it trains the
+        rest, given q(c|x): q(z|x), p(z|c), pi, p(x|z). From a random start it would drown the
         consistency term, whose gradient is small while q(c|x) is still uniform.
-    view_strength : of the random views; 1 is the tuned one.
+    truncate : with a K-head posterior, decode only this many likeliest components an image, once
+        they hold all but ``truncate_below`` of q(c|x) on average over an epoch; 0 for never.
+    view_strength, views : of the random views; strength 1 is the tuned one, views the kinds.
     neighbours : from epoch ``neighbours_from`` on, the second view shows one of this many nearest
         neighbours in the encoder's features instead of the same image; 0 for never.
     neighbours_every : epochs between two searches for neighbours.
@@ -95,10 +111,15 @@ class TrainConfig:
     weight_decay: float = 0.0
     elbo_weight: float = 1.0
     consistency_weight: float = 0.0
+    contrast_weight: float = 0.0
+    temperature: float = 0.2
     entropy_weight: float = 1.5
     elbo_fraction: float = 1.0
     elbo_from: int = 0
+    truncate: int = 0
+    truncate_below: float = 0.01
     view_strength: float = 1.0
+    views: tuple[str, ...] = VIEWS
     neighbours: int = 0
     neighbours_from: int = 0
     neighbours_every: int = 1
@@ -107,6 +128,12 @@ class TrainConfig:
     checkpoint_every: int = 500
 
     def __post_init__(self):
+        object.__setattr__(self, "views", tuple(self.views))
+        unknown = [kind for kind in self.views if kind not in VIEWS]
+        if unknown:
+            raise InputError(f"views: found {unknown[0]!r}, expected some of {', '.join(VIEWS)}")
+        if self.temperature <= 0:
+            raise InputError(f"temperature: found {self.temperature}, expected above 0")
         for name in ("epochs", "batch_size", "neighbours_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected at least 1")
@@ -130,22 +157,25 @@ PRESETS = {
             encoder="conv",
             posterior="shared",
             channels=(32, 64, 128),
+            z_encoder=(512, 512),
             decoder_hidden=(512, 512),
             auxiliary=(400,),
+            projection=64,
             learn_weights=True,
         ),
         TrainConfig(
-            epochs=12,
+            epochs=6,
             batch_size=500,
             learning_rate=2e-3,
             schedule="cosine",
             weight_decay=1e-4,
             elbo_weight=0.05,
             consistency_weight=1.0,
-            elbo_fraction=0.25,
-            elbo_from=8,
+            contrast_weight=1.0,
+            elbo_fraction=0.5,
+            elbo_from=6,  # never, see the ablation in chapter 4
             neighbours=10,
-            neighbours_from=4,
+            neighbours_from=3,
             neighbours_every=2,
         ),
     ),
@@ -154,7 +184,7 @@ MADE_FOR = {"best": 100_000, "quick": 5_000}  # images; see preset()
 # small enough for a test or a live chapter: a minute or less on a few thousand images
 PRESETS["quick"] = (
     replace(PRESETS["best"][0], channels=(16, 32), features=128, decoder_hidden=(256,)),
-    replace(PRESETS["best"][1], epochs=30, batch_size=250, elbo_from=20, neighbours=0),
+    replace(PRESETS["best"][1], epochs=30, batch_size=250, elbo_from=30, neighbours=0),
 )
 
 

@@ -230,6 +230,79 @@ class BayesDecoder(_Decoder):
         return q @ self.label_given_component_.T.astype(q.dtype)
 
 
+class GraphDecoder(_Decoder):
+    """Bayes' rule over components that lend each other labels: clusters that hesitate together.
+
+    p(l|c) = (S_lc + strength * sum_c' W_cc' p(l|c')) / (S_c + strength), solved exactly, with S as
+    in `BayesDecoder` and W the affinity, its rows normalised. A component without labels takes
+    those of the components with which it shares images: label propagation (Zhu & Ghahramani 2002)
+    on the K components instead of the N images. `predict_proba` gives sum_c q(c|x) p(l|c).
+
+    Parameters
+    ----------
+    affinity : array [K, K], optional
+        From `cluster_affinity` of all images, which needs no label. Without it: that of the
+        labelled points, which is little.
+    strength : float
+        Weight of the neighbours, in labelled points a component; above 0.
+
+    Attributes
+    ----------
+    component_count_ : float64 [C, K], S
+    """
+
+    def __init__(self, affinity=None, strength=1.0):
+        self.affinity = affinity
+        self.strength = strength
+
+    def _check_parameters(self):
+        if not (np.isfinite(self.strength) and self.strength > 0):
+            raise InputError(f"strength: found {self.strength!r}; expected a finite number above 0")
+
+    def _start(self, classes, n_components):
+        super()._start(classes, n_components)
+        shape = (n_components, n_components)
+        if self.affinity is not None and np.shape(self.affinity) != shape:
+            raise InputError(f"affinity: found shape {np.shape(self.affinity)}; expected {shape}")
+        self.together_ = np.zeros(shape)
+
+    def _count(self, q, label):
+        if self.affinity is None:
+            self.together_ += q.T.astype(np.float64) @ q
+        return super()._count(q, label)
+
+    @property
+    def label_given_component_(self):
+        """p(l|c), float64 [C, K]; every column sums to 1."""
+        affinity = cluster_affinity(together=self.together_)
+        if self.affinity is not None:
+            affinity = np.asarray(self.affinity, dtype=np.float64)
+        degree = affinity.sum(axis=1, keepdims=True)
+        walk = np.divide(affinity, degree, out=np.zeros_like(affinity), where=degree > 0)
+        # a trace of the class prior: decides where no label reaches, and keeps the system regular
+        prior = (self.class_count_ + 1) / (self.class_count_.sum() + len(self.classes_))
+        trace = 1e-3 * self.strength
+        counts = self.component_count_.sum(axis=0)
+        lent = self.strength * degree[:, 0].astype(bool)
+        system = np.diag(counts + lent + trace) - self.strength * walk
+        return np.linalg.solve(system, self.component_count_.T + trace * prior).T
+
+    def _scores(self, q):
+        return q @ self.label_given_component_.T.astype(q.dtype).clip(min=0)
+
+
+def cluster_affinity(q=None, together=None):
+    """How much components share images: q'q over all images, without the diagonal, [K, K].
+
+    Parameters
+    ----------
+    q : array [N, K], posteriors of the images, labelled or not. together : their q'q, instead.
+    """
+    affinity = np.asarray(q.T @ q if together is None else together, dtype=np.float64).copy()
+    np.fill_diagonal(affinity, 0.0)
+    return affinity
+
+
 @dataclass(frozen=True)
 class Disagreement:
     """An image on which the soft rule is right and the hard rule wrong; see `find_disagreement`.

@@ -18,7 +18,13 @@ from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from gmvae_lib.decoding import BayesDecoder, HardDecoder, SoftDecoder
+from gmvae_lib.decoding import (
+    BayesDecoder,
+    GraphDecoder,
+    HardDecoder,
+    SoftDecoder,
+    cluster_affinity,
+)
 from gmvae_lib.errors import InputError
 from gmvae_lib.metrics import mean_and_interval
 from gmvae_lib.runs import write_atomically
@@ -29,9 +35,13 @@ ROWS_AT_ONCE = 4096
 RECORDED_PACKAGES = ("numpy", "scikit-learn", "xgboost", "gmvae_lib")
 
 
-def decoders():
-    """The decoders of the sweep, unfitted, by the name they have in its table."""
+def decoders(q):
+    """The decoders of the sweep, unfitted, by the name they have in its table.
+
+    q : array [N, K], posteriors of all images: the graph decoder's affinity, which needs no label.
+    """
     return {
+        "graph": GraphDecoder(cluster_affinity(q)),
         "soft": SoftDecoder(),
         "hard": HardDecoder(fallback="nearest"),
         "hard (no fallback)": HardDecoder(fallback="none"),
@@ -98,7 +108,7 @@ def sweep(features, y, methods, n_labels, seeds, *, out=None, n_jobs=1, n_thread
         True labels; a method sees only those of its labelled images.
     methods : dict of str to dict
         For each kind of features its methods by name, for instance
-        ``{"q": decoders(), "pixels": pixel_baselines()}``. A method is an unfitted scikit-learn
+        ``{"q": decoders(q), "pixels": pixel_baselines()}``. A method is an unfitted scikit-learn
         classifier, or a callable ``factory(n_labels, seed, n_threads)`` that makes one.
     n_labels, seeds : sequences of int
     out : path, optional

@@ -21,7 +21,7 @@ LOG_VARIANCE_RANGE = (-10.0, 10.0)  # exp() outside it is how GMVAE code usually
 class Encoded:
     """What the encoder says of a batch: shapes for B images, D = z_dim."""
 
-    features: torch.Tensor  # [B, F]
+    features: torch.Tensor  # [B, F], of the encoder that gives q(c|x)
     logits: torch.Tensor  # [B, K], q(c|x) before the softmax
     mean: torch.Tensor  # [B, D] (shared) or [B, K, D] (heads): of q(z|x, c)
     log_variance: torch.Tensor  # same shape
@@ -79,6 +79,13 @@ class GMVAE(nn.Module):
             self.encoder, width = _mlp(sizes, last_activation=True), sizes[-1]
         self.cluster = nn.Linear(width, K)
         self.auxiliary = nn.ModuleList(nn.Linear(width, n) for n in config.auxiliary)
+        if config.projection:
+            sizes = (width, config.features, config.projection)
+            self.projection = _mlp(sizes, last_activation=False)
+        self.z_encoder = None
+        if config.z_encoder:
+            sizes = (config.n_pixels, *config.z_encoder)
+            self.z_encoder, width = _mlp(sizes, last_activation=True), sizes[-1]
         n_heads = K if config.posterior == "heads" else 1
         self.mean = nn.Linear(width, n_heads * D)
         self.log_variance = nn.Linear(width, n_heads * D)
@@ -99,11 +106,12 @@ class GMVAE(nn.Module):
 
     def encode(self, x: torch.Tensor) -> Encoded:
         """q(c|x) and q(z|x, c) of images x [B, H*W]."""
-        return self.posterior(self.encoder(x))
+        return self.posterior(self.encoder(x), x)
 
-    def posterior(self, h: torch.Tensor) -> Encoded:
-        """q(c|x) and q(z|x, c) from the encoder's features h [B, F]."""
-        mean, log_variance = self.mean(h), self.log_variance(h)
+    def posterior(self, h: torch.Tensor, x: torch.Tensor) -> Encoded:
+        """q(c|x) and q(z|x, c) from the encoder's features h [B, F] of images x [B, H*W]."""
+        h_z = h if self.z_encoder is None else self.z_encoder(x)
+        mean, log_variance = self.mean(h_z), self.log_variance(h_z)
         if self.config.posterior == "heads":
             shape = (len(h), self.config.K, self.config.z_dim)
             mean, log_variance = mean.view(shape), log_variance.view(shape)
@@ -175,9 +183,9 @@ def embed(model: GMVAE, images, batch_size: int = 1000, device=None, progress: b
     q, features = [], []
     starts = range(0, len(pictures), batch_size)
     for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
-        encoded = model.encode(as_batch(pictures[i : i + batch_size], model.config).to(device))
-        q.append(encoded.logits.float().softmax(1).cpu().numpy())
-        features.append(encoded.features.float().cpu().numpy())
+        h = model.encoder(as_batch(pictures[i : i + batch_size], model.config).to(device))
+        q.append(model.cluster(h).float().softmax(1).cpu().numpy())
+        features.append(h.float().cpu().numpy())
     if not q:
         raise InputError("images: found none, expected at least one")
     return np.concatenate(q), np.concatenate(features)

@@ -1,4 +1,6 @@
-"""The training objective: the ELBO, exact over the K components, and the consistency term."""
+"""The training objective: the ELBO, exact over the K components or truncated with a stated bound,
+and the terms that compare two views: consistency and contrast.
+"""
 
 from dataclasses import dataclass
 
@@ -20,6 +22,8 @@ class ElboTerms:
     reconstruction: torch.Tensor
     kl_z: torch.Tensor
     kl_c: torch.Tensor
+    discarded: torch.Tensor | None = None  # mass of q(c|x) that a truncation left out
+    loss_bound: torch.Tensor | None = None  # the most that the exact ELBO can lie above, nats
 
     @property
     def elbo(self) -> torch.Tensor:
@@ -52,28 +56,73 @@ def gaussian_kl_table(mean, log_variance, prior_mean, prior_log_variance) -> tor
     return 0.5 * (quadratic + constant - log_variance.sum(1, keepdim=True))
 
 
-def elbo(model: GMVAE, x: torch.Tensor, encoded: Encoded, generator=None) -> ElboTerms:
+def elbo(
+    model: GMVAE, x: torch.Tensor, encoded: Encoded, generator=None, top: int | None = None
+) -> ElboTerms:
     """The ELBO of images x [B, H*W], the sum over c exact, one draw of z a term.
 
-    "heads": K decodes an image, one for each q(z|x, c). "shared": q(z|x) does not depend on c,
-    so the sum over c is in closed form and one decode serves all components.
+    "heads": K decodes an image, one for each q(z|x, c), or ``top`` of them: see `truncated_elbo`.
+    "shared": q(z|x) does not depend on c, so the sum over c is in closed form and one decode
+    serves all components.
     """
     log_q = F.log_softmax(at_least_float32(encoded.logits), dim=1)  # [B, K]
-    q = log_q.exp()
     noise = torch.randn(encoded.mean.shape, generator=generator).to(encoded.mean)
     z = encoded.mean + (0.5 * encoded.log_variance).exp() * noise  # [B, D] or [B, K, D]
-    logits = model.decode(z)
     prior = model.prior_mean, model.prior_log_variance.clamp(*LOG_VARIANCE_RANGE)
+    heads = model.config.posterior == "heads"
+    if heads and top and top < model.config.K:
+        return truncated_elbo(model, x, log_q, z, _kl(encoded, prior), top)
+    logits = model.decode(z)
     with torch.autocast(x.device.type, enabled=False):
-        if model.config.posterior == "shared":
-            reconstruction = bernoulli_log_likelihood(logits, x)
-            kl = gaussian_kl_table(encoded.mean, encoded.log_variance, *prior)  # [B, K]
+        q = log_q.exp()
+        if heads:
+            kl = _kl(encoded, prior)  # [B, K]
+            reconstruction = (q * bernoulli_log_likelihood(logits, x[:, None])).sum(1)
         else:
-            log_likelihood = bernoulli_log_likelihood(logits, x[:, None])  # [B, K]
-            reconstruction = (q * log_likelihood).sum(1)
-            kl = gaussian_kl(encoded.mean, encoded.log_variance, *prior)  # [B, K]
+            kl = gaussian_kl_table(encoded.mean, encoded.log_variance, *prior)  # [B, K]
+            reconstruction = bernoulli_log_likelihood(logits, x)
         kl_c = (q * (log_q - model.log_weights)).sum(1)
         return ElboTerms(reconstruction, (q * kl).sum(1), kl_c)
+
+
+def _kl(encoded: Encoded, prior) -> torch.Tensor:
+    with torch.autocast(encoded.mean.device.type, enabled=False):
+        return gaussian_kl(encoded.mean, encoded.log_variance, *prior)
+
+
+def truncated_elbo(model: GMVAE, x, log_q, z, kl, top: int) -> ElboTerms:
+    """The ELBO of q~(c|x): q(c|x) cut to its ``top`` likeliest components and normalised again.
+
+    q~ is a posterior like any other, so this is itself a lower bound of log p(x), at ``top``
+    decodes an image. With eps the discarded mass, A_c = E log p(x|z) - KL_c + log pi_c and
+    F(p) = sum p_c (A_c - log p_c), the exact ELBO is F(q) = (1 - eps) F(q~) + eps F(r) + h(eps),
+    where r is the discarded part, normalised, and h the binary entropy. Pixels are Bernoulli, so
+    log p(x|z) <= 0 and F(r) <= log sum_discarded pi_c exp(-KL_c) = U, which needs no decode:
+    exact - truncated <= eps (U - truncated) + h(eps), the field ``loss_bound``.
+
+    Parameters
+    ----------
+    log_q, kl : [B, K], log q(c|x) and KL(q(z|x,c) || p(z|c)). z : [B, K, D], one draw each.
+    """
+    kept = log_q.detach().topk(top, dim=1).indices  # [B, top]
+    logits = model.decode(z.gather(1, kept[..., None].expand(-1, -1, z.shape[-1])))
+    with torch.autocast(x.device.type, enabled=False):
+        log_kept = log_q.gather(1, kept)
+        log_mass = log_kept.logsumexp(1, keepdim=True)
+        q = (log_kept - log_mass).exp()
+        log_weights = model.log_weights
+        reconstruction = (q * bernoulli_log_likelihood(logits, x[:, None])).sum(1)
+        kl_z = (q * kl.gather(1, kept)).sum(1)
+        kl_c = (q * (log_kept - log_mass - log_weights[kept])).sum(1)
+        terms = ElboTerms(reconstruction, kl_z, kl_c)
+        with torch.no_grad():
+            others = (log_weights - kl).scatter(1, kept, -torch.inf)
+            # summed over the discarded, not 1 - kept: exact also where it is tiny
+            eps = log_q.scatter(1, kept, -torch.inf).exp().sum(1).clamp(0, 1)
+            terms.discarded = eps
+            entropy = torch.special.entr(eps) - torch.special.xlog1py(1 - eps, -eps)
+            terms.loss_bound = eps * (others.logsumexp(1) - terms.elbo).clamp_min(0) + entropy
+    return terms
 
 
 def bernoulli_log_likelihood(logits, x) -> torch.Tensor:
@@ -99,19 +148,37 @@ def mutual_information(q1, q2, entropy_weight: float = 1.0) -> torch.Tensor:
     return -2 * entropy_weight * (marginal * marginal.log()).sum() - joint_entropy
 
 
-def consistency(model: GMVAE, first: Encoded, second: Encoded, entropy_weight: float):
+def consistency(model: GMVAE, first: torch.Tensor, second: torch.Tensor, entropy_weight: float):
     """Mean over the heads (q(c|x) and the auxiliary ones) of the weighted mutual information.
 
+    first, second : features [B, F] of two views of the same images.
     Returns (value to maximise, plain mutual information of q(c|x) in nats, detached).
     """
-
-    def posterior(head, encoded):
-        return head(encoded.features).float().softmax(1)
-
-    pairs = [(first.logits.float().softmax(1), second.logits.float().softmax(1))]
-    pairs += [(posterior(head, first), posterior(head, second)) for head in model.auxiliary]
+    heads = (model.cluster, *model.auxiliary)
+    pairs = [[head(h).float().softmax(1) for h in (first, second)] for head in heads]
     # the joint table sums many small products: float32, also where the networks run in bf16
-    with torch.autocast(first.logits.device.type, enabled=False):
-        value = sum(mutual_information(q1, q2, entropy_weight) for q1, q2 in pairs) / len(pairs)
+    with torch.autocast(first.device.type, enabled=False):
+        value = sum(mutual_information(*pair, entropy_weight) for pair in pairs) / len(pairs)
         plain = mutual_information(*(q.detach() for q in pairs[0]))
     return value, plain
+
+
+def contrast(
+    model: GMVAE, first: torch.Tensor, second: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Mean log probability, in nats, of finding an image's other view among the 2B - 1 others.
+
+    first, second : features [B, F] of two views of the same images.
+
+    The normalised-temperature cross-entropy of Chen et al. 2020 (SimCLR, eq. 1), negated: 0 at
+    best. It pulls the features of two views together and pushes those of other images away, one
+    image at a time, where the clusters only see groups.
+    """
+    n = len(first)
+    p = model.projection(torch.cat([first, second]))  # [2B, P]
+    with torch.autocast(p.device.type, enabled=False):
+        p = F.normalize(at_least_float32(p), dim=1)
+        similarity = p @ p.T / temperature
+        similarity.fill_diagonal_(-torch.inf)
+        rows = torch.arange(2 * n, device=p.device)
+        return -F.cross_entropy(similarity, (rows + n) % (2 * n))

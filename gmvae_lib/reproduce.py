@@ -1,7 +1,7 @@
 """Everything in results/, from pixels: ``make reproduce`` runs this.
 
-Steps, in order: train, posterior, decoders, baselines, claims, pictures. Each can be run alone, and
-the long ones resume where they were stopped.
+Steps, in order: train, posterior, studies, decoders, baselines, claims, pictures. Each can be run
+alone, and the long ones resume where they were stopped.
 """
 
 import argparse
@@ -12,25 +12,35 @@ from pathlib import Path
 
 import numpy as np
 
-from . import claims, figures
+from . import claims, figures, studies
+from .decoding import GraphDecoder, cluster_affinity
 from .errors import InputError
 from .experiments import decoders, forget, label_counts, summarise, sweep
 from .images import load_images
+from .latent_maps import make_maps, save_maps
 from .runs import load_run, save_run, write_atomically
+from .smoothing import smooth_posterior
+from .styles import caption, figure_1_components, style_table
 
-STEPS = ("train", "posterior", "decoders", "baselines", "claims", "pictures")
+STEPS = ("train", "posterior", "studies", "decoders", "baselines", "claims", "pictures")
 PUBLISHED = Path("results")
 RUN = "letters100k"
-DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
+STUDIES = "studies.csv"
 SEEDS = range(5)
 
 
-def train(images, results: Path, work: Path, progress: bool):
-    """Train the preset `best` with seed 0; publish half-precision weights and the posterior."""
-    from .config import preset
-    from .training import fit
+def train(images, results: Path, work: Path, args):
+    """Train the preset `best` with several seeds and publish the one with the lowest loss.
 
-    run = fit(images, *preset("best"), out=work / RUN, resume=True, progress=progress)
+    The loss is read on the training images and views; no label takes part in the choice. Published
+    are half-precision weights and the posterior.
+    """
+    table = studies.run_studies(
+        ["seeds"], (args.data, args.data_dir), work, results / STUDIES,
+        seeds=args.model_seeds, jobs=args.jobs,
+    )  # fmt: skip
+    run = studies.seed_run(work, studies.chosen_seed(table))
+    run.provenance["data"] = dict(images.provenance)
     # half precision halves the file; the posterior is computed from the rounded weights, so
     # what is published agrees with itself
     state = {
@@ -38,18 +48,28 @@ def train(images, results: Path, work: Path, progress: bool):
         for name, value in run.state.items()
     }
     run = replace(run, state=state)  # a new Run, so that its model is made of the rounded weights
-    posterior(images, results, progress, run)
+    posterior(images, results, not args.quiet, run)
 
 
 def posterior(images, results: Path, progress: bool, run=None):
     """The published run's q(c|x) with the true labels beside it, for evaluation only."""
-    from .model import cluster_posterior
+    from .model import embed
+    from .training import nearest
 
     run = run or load_run(results / RUN)
-    run.posterior = cluster_posterior(run, images, progress=progress)
+    run.posterior, features = embed(run.model, images, progress=progress)
     run.labels, run.class_names = images.labels, images.class_names
     run.extra = {name: value for name, value in images.extra.items() if name == "case"}
+    run.extra["neighbours"] = np.sort(nearest(features, studies.NEIGHBOURS), axis=1)
     save_run(run, results / RUN)
+
+
+def decoded(run):
+    """What the sweep's decoders see of a published run, and the decoders: (features, methods)."""
+    smoothed = smooth_posterior(run.posterior, run.extra["neighbours"])
+    features = {"q": run.posterior, "smoothed": smoothed}
+    graph = {"smoothed": GraphDecoder(cluster_affinity(smoothed))}
+    return features, {"q": decoders(run.posterior), "smoothed": graph}
 
 
 def write_claims(results: Path):
@@ -57,9 +77,10 @@ def write_claims(results: Path):
     import pandas as pd
 
     run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
+    trials = pd.read_csv(results / STUDIES)
     for name, rows in (
         ("claims.json", claims.claims_table(run, table)),
-        ("targets.json", claims.targets_table(run, table)),
+        ("targets.json", claims.targets_table(table, trials)),
     ):
         text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
         write_atomically(results / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))
@@ -120,10 +141,33 @@ def draw_pictures(images, results: Path):
     imsave(
         folder / "figure2_letter.png", images.images[example.index], cmap="gray", vmin=0, vmax=255
     )
+    draw_components(run, images, folder)
+    save_maps(make_maps(run, images), results / "latent_maps.npz")
     about = {"index": example.index, "data": run.provenance["data"]}
     write_atomically(
         results / "figure2.json", lambda p: p.write_text(json.dumps(about, indent=1) + "\n")
     )
+
+
+def draw_components(run, images, folder: Path, seed: int = 0):
+    """Images of the components of Figure 1 beside samples, and an image of each letter redrawn."""
+    rng = np.random.default_rng(seed)
+    cluster = run.posterior.argmax(axis=1)
+    case = run.extra.get("case", np.zeros_like(run.labels))  # 0: unknown
+    styles = style_table(run.posterior, run.labels, case, run.class_names)
+    rows, n = [], 7
+    for component in figure_1_components(styles).values():
+        held = images.images[rng.choice(np.flatnonzero(cluster == component), n, replace=False)]
+        samples = run.model.sample(component, n=n, seed=component)
+        rows.append((caption(styles, component), held, samples))
+    figures.real_and_generated(rows).savefig(folder / "figure1_images.png", dpi=110)
+    classes = range(len(run.class_names))
+    index = [rng.choice(np.flatnonzero(run.labels == label)) for label in classes]
+    originals = images.images[index]
+    figure = figures.originals_and_reconstructions(
+        originals, run.model.reconstruct(originals), run.class_names
+    )
+    figure.savefig(folder / "reconstructions.png", dpi=110)
 
 
 def main(argv=None) -> int:
@@ -135,7 +179,7 @@ def main(argv=None) -> int:
         "--results results-emnist --work runs/emnist",
     )
     parser.add_argument(
-        "--data", default=DEVELOPMENT_DATA, help="as for load_images (default: %(default)s)"
+        "--data", default=studies.DEVELOPMENT_DATA, help="as for load_images (default: %(default)s)"
     )
     parser.add_argument("--data-dir", help="folder that holds the data, for torchvision's sets")
     parser.add_argument("--results", type=Path, default=PUBLISHED)
@@ -144,7 +188,8 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--baseline-labels", type=int, help="leave out the pixel baselines above this many labels"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="sweep cells at a time")
+    parser.add_argument("--model-seeds", type=int, default=10, help="trainings to choose from")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings or sweep cells at a time")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args(argv)
     try:
@@ -164,16 +209,24 @@ def reproduce(args):
         if images.labels is None:
             raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
     if "train" in args.steps:
-        train(images, args.results, args.work, progress)
+        train(images, args.results, args.work / "studies", args)
     elif "posterior" in args.steps:
         posterior(images, args.results, progress)
+    if "studies" in args.steps:
+        others = [study for study in studies.STUDIES if study not in ("seeds", "mnist", "speed")]
+        studies.run_studies(
+            others, (args.data, args.data_dir), args.work / "studies", args.results / STUDIES,
+            jobs=args.jobs,
+        )  # fmt: skip
     table = args.results / "sweep.csv"
     how = {"out": table, "n_jobs": args.jobs, "progress": progress}
     if "decoders" in args.steps:
         run = load_run(args.results / RUN)
-        forget(table, "q", decoders())  # they take seconds, and the posterior may be a new one
+        features, methods = decoded(run)
+        for kind, named in methods.items():
+            forget(table, kind, named)  # they take seconds, and the posterior may be a new one
         counts = label_counts(len(run.labels))
-        sweep({"q": run.posterior}, run.labels, {"q": decoders()}, counts, SEEDS, **how)
+        sweep(features, run.labels, methods, counts, SEEDS, **how)
     if "baselines" in args.steps:
         from .baselines import pixel_baselines
 

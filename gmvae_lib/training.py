@@ -12,7 +12,7 @@ import torch
 from .config import GMVAEConfig, TrainConfig
 from .errors import InputError
 from .model import GMVAE, Encoded, as_batch, default_device, embed
-from .objective import consistency, elbo
+from .objective import consistency, contrast, elbo
 from .runs import Run, environment, load_run, save_run, write_atomically
 from .views import random_view
 
@@ -117,6 +117,10 @@ class _Trainer:
         self.config, self.device = config, device
         self.pictures = pictures
         torch.manual_seed(config.seed)  # the weights' start; nothing else draws globally
+        if config.contrast_weight and not model_config.projection:
+            raise InputError(
+                "projection: found 0, expected 1 or more for a contrast_weight above 0"
+            )
         self.model = GMVAE(model_config).to(device)
         self.optimizer = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],
@@ -161,23 +165,27 @@ class _Trainer:
         loss, log = torch.zeros((), device=self.device), {}
         x = self.batch(rows)
         n_elbo = math.ceil(config.elbo_fraction * len(rows)) if config.elbo_weight else 0
-        parts = [x[:n_elbo]]
-        if config.consistency_weight:
+        clean, views = x[:n_elbo], []
+        if config.consistency_weight or config.contrast_weight:
             shape = (-1, 1, *model.config.image_shape)
             other = x if self.neighbours is None else self.batch(self.partners(rows, rng))
             for view in (x, other):
-                view = random_view(view.view(shape), generator, config.view_strength)
-                parts.append(view.flatten(1))
-        # one pass for all parts: batch statistics in training are then those of clean and altered
-        # images together, which the running statistics of evaluation stand for
-        encoded = model.encode(torch.cat(parts))
-        sizes = [len(part) for part in parts]
-        clean, *views = _split(encoded, sizes)
+                view = random_view(view.view(shape), generator, config.view_strength, config.views)
+                views.append(view.flatten(1))
+        waits = views and self.step < config.elbo_from * self.steps_per_epoch
+        if waits:
+            h = self.fixed_features(clean)
+            views = model.encoder(torch.cat(views)).split(len(x))
+        else:
+            # one pass for all parts: batch statistics in training are then those of clean and
+            # altered images together, which the running statistics of evaluation stand for
+            parts = [clean, *views]
+            h, *views = model.encoder(torch.cat(parts)).split([len(part) for part in parts])
         if n_elbo:
-            if self.step < config.elbo_from * self.steps_per_epoch:
-                clean = model.posterior(clean.features.detach())
-                clean.logits = clean.logits.detach()
-            terms = elbo(model, parts[0], clean, generator)
+            encoded = model.posterior(h, clean)
+            if waits:
+                encoded.logits = encoded.logits.detach()
+            terms = elbo(model, clean, encoded, generator, self.truncation())
             loss = loss - config.elbo_weight * terms.elbo.mean()
             log |= {
                 "elbo": terms.elbo.mean(),
@@ -185,12 +193,47 @@ class _Trainer:
                 "kl_z": terms.kl_z.mean(),
                 "kl_c": terms.kl_c.mean(),
             }
+            if config.truncate:
+                log |= self.truncation_log(encoded, terms)
         if views:
             value, information = consistency(model, *views, config.entropy_weight)
             loss = loss - config.consistency_weight * value
             log |= {"mutual_information": information}
-        used = encoded.logits.detach().argmax(1).unique().numel()
+        if config.contrast_weight:
+            value = contrast(model, *views, config.temperature)
+            loss = loss - config.contrast_weight * value
+            log |= {"contrast": value}
+        seen = (views[0] if views else h).detach()
+        used = model.cluster(seen).argmax(1).unique().numel()
         return loss, {"loss": loss, **log, "components_in_batch": torch.tensor(float(used))}
+
+    @torch.no_grad()
+    def fixed_features(self, x) -> torch.Tensor:
+        """The encoder's features of x, as evaluation would give them; it does not notice."""
+        self.model.encoder.eval()
+        h = self.model.encoder(x)
+        self.model.encoder.train()
+        return h
+
+    def truncation(self) -> int | None:
+        """Components to decode an image; None for all, until q(c|x) is sharp enough."""
+        config = self.config
+        if not (config.truncate and self.history):
+            return None
+        sharp = self.history[-1]["discarded"] <= config.truncate_below
+        return config.truncate if sharp else None
+
+    def truncation_log(self, encoded: Encoded, terms) -> dict[str, torch.Tensor]:
+        """Mass outside the likeliest components, and the nats that leaving it out can cost."""
+        if terms.discarded is not None:
+            return {
+                "discarded": terms.discarded.mean(),
+                "truncation_bound": terms.loss_bound.mean(),
+            }
+        q = encoded.logits.detach().float().softmax(1)
+        top = min(self.config.truncate, q.shape[1])
+        discarded = (1 - q.topk(top, dim=1).values.sum(1)).clamp_min(0).mean()
+        return {"discarded": discarded, "truncation_bound": torch.zeros(())}
 
     def advance(self, rows) -> dict[str, float]:
         """One optimisation step."""
@@ -316,25 +359,30 @@ def _below(tensors, prefix):
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _split(encoded: Encoded, sizes) -> list[Encoded]:
-    """Cut what the encoder said of several parts at once into one Encoded a part."""
-    columns = (encoded.features, encoded.logits, encoded.mean, encoded.log_variance)
-    return [Encoded(*part) for part in zip(*(c.split(sizes) for c in columns), strict=True)]
-
-
 @torch.no_grad()
-def nearest(features: np.ndarray, n: int, device=None, chunk: int = 500) -> np.ndarray:
-    """The n nearest other rows of each row by cosine: float [N, F] -> int32 [N, n]."""
+def nearest(
+    features: np.ndarray, n: int, device=None, chunk: int = 500, pool: np.ndarray | None = None
+) -> np.ndarray:
+    """The n nearest other rows of each row by cosine: float [N, F] -> int32 [N, n].
+
+    With ``pool`` [M, F]: its nearest rows instead.
+    """
     device = default_device(device)
-    x = torch.nn.functional.normalize(torch.from_numpy(features).to(device), dim=1)
-    if fast_bf16(device):
-        x = x.bfloat16()  # the ranking of near neighbours does not need more
-    n = min(n, len(x) - 1)
+
+    def directions(rows):
+        rows = torch.nn.functional.normalize(torch.from_numpy(rows).to(device), dim=1)
+        # the ranking of near neighbours does not need more
+        return rows.bfloat16() if fast_bf16(device) else rows
+
+    x = directions(features)
+    among = x if pool is None else directions(pool)
+    n = min(n, len(among) - (pool is None))
     found = torch.empty(len(x), n, dtype=torch.int32)
     for start in range(0, len(x), chunk):
         rows = torch.arange(start, min(start + chunk, len(x)), device=device)
-        similarity = x[rows] @ x.T
-        similarity[torch.arange(len(rows), device=device), rows] = -2  # not oneself
+        similarity = x[rows] @ among.T
+        if pool is None:
+            similarity[torch.arange(len(rows), device=device), rows] = -2  # not oneself
         found[start : start + chunk] = similarity.topk(n, dim=1, sorted=False).indices.cpu()
     return found.numpy()
 

@@ -95,7 +95,7 @@ def test_sweep_prints_the_summary_and_goes_on(gmvae, tmp_path):
     code, out, _ = gmvae(f"{line} --n-labels 100,200")
     assert code == 0 and "soft" in out and "200" in out
     table = pd.read_csv(tmp_path / "s.csv")
-    assert len(table) == 4 * 2 * 2 and set(table["n_labels"]) == {100, 200}
+    assert len(table) == 5 * 2 * 2 and set(table["n_labels"]) == {100, 200}
 
 
 def test_train_resumes_a_finished_run_and_refuses_to_write_over_it(gmvae):

@@ -6,10 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gmvae_lib.decoding import BayesDecoder, HardDecoder, SoftDecoder, find_disagreement
+from gmvae_lib.decoding import (
+    BayesDecoder,
+    GraphDecoder,
+    HardDecoder,
+    SoftDecoder,
+    cluster_affinity,
+    find_disagreement,
+)
 from gmvae_lib.errors import InputError
 
-ALL = [HardDecoder(), HardDecoder(fallback="none"), SoftDecoder(), BayesDecoder()]
+ALL = [HardDecoder(), HardDecoder(fallback="none"), SoftDecoder(), BayesDecoder(), GraphDecoder()]
 every_decoder = pytest.mark.parametrize("decoder", ALL, ids=repr)
 quick = settings(deadline=None, max_examples=40)
 
@@ -126,7 +133,7 @@ def test_string_labels_in_the_same_order_give_the_same_answers(problem, decoder)
     assert by_name.tolist() == names[by_number].tolist()
 
 
-@pytest.mark.parametrize("decoder", [SoftDecoder(), BayesDecoder()], ids=repr)
+@pytest.mark.parametrize("decoder", [SoftDecoder(), BayesDecoder(), GraphDecoder()], ids=repr)
 @given(problem=problems(), seed=st.integers(0, 1000))
 @quick
 def test_renaming_labels_commutes(problem, seed, decoder):
@@ -294,3 +301,54 @@ def test_find_disagreement_follows_its_rule():
 def test_find_disagreement_says_so_where_there_is_none():
     with pytest.raises(InputError, match="found no image"):
         find_disagreement(np.eye(3), np.arange(3), [0, 1])
+
+
+def affinities(k, rng):
+    """Symmetric, non-negative, some components alone."""
+    affinity = rng.random((k, k)) * (rng.random((k, k)) < 0.5)
+    return cluster_affinity(together=affinity + affinity.T)
+
+
+@given(problem=problems(), strength=st.sampled_from([0.1, 1.0, 10.0]))
+@quick
+def test_graph_is_the_fixed_point_of_its_rule(problem, strength):
+    q, y, x = problem
+    k = q.shape[1]
+    affinity = affinities(k, np.random.default_rng(len(y)))
+    decoder = GraphDecoder(affinity, strength).fit(q, y)
+    p = decoder.label_given_component_
+    np.testing.assert_allclose(p.sum(axis=0), 1)
+    assert (p > -1e-9).all()
+    counts = np.stack([q[y == value].sum(0) for value in decoder.classes_])  # [C, K]
+    prior = (decoder.class_count_ + 1) / (len(y) + len(decoder.classes_))
+    for c in range(k):
+        weight = counts[:, c].sum() + 1e-3 * strength
+        borrowed = np.zeros(len(prior))
+        if affinity[c].sum() > 0:
+            borrowed = strength * p @ (affinity[c] / affinity[c].sum())
+            weight += strength
+        wanted = (counts[:, c] + borrowed + 1e-3 * strength * prior) / weight
+        np.testing.assert_allclose(p[:, c], wanted, atol=1e-9)
+    np.testing.assert_allclose(decoder.predict_proba(x), x @ p.T, atol=1e-6)
+
+
+def test_graph_lends_labels_to_the_component_that_shares_images():
+    # components 0 and 1 share images, 2 and 3 share images; only 0 and 2 get a label
+    affinity = cluster_affinity(np.array([[0.6, 0.4, 0, 0], [0, 0, 0.6, 0.4]]))
+    labelled = np.eye(4)[[0, 2, 2]]
+    found = GraphDecoder(affinity).fit(labelled, ["a", "b", "b"]).predict(np.eye(4))
+    assert found.tolist() == ["a", "a", "b", "b"]
+    # Bayes' rule, without the graph, gives the unlabelled ones the commonest label
+    assert BayesDecoder().fit(labelled, ["a", "b", "b"]).predict(np.eye(4))[1] == "b"
+
+
+def test_affinity_is_symmetric_without_diagonal_and_of_the_right_size():
+    q = np.random.default_rng(0).dirichlet(np.ones(5), 50)
+    affinity = cluster_affinity(q)
+    np.testing.assert_allclose(affinity, affinity.T)
+    assert (np.diag(affinity) == 0).all()
+    assert affinity[1, 2] == pytest.approx((q[:, 1] * q[:, 2]).sum())
+    with pytest.raises(InputError, match=r"affinity: found shape \(4, 4\); expected \(5, 5\)"):
+        GraphDecoder(np.ones((4, 4))).fit(q, np.arange(50) % 3)
+    with pytest.raises(InputError, match="strength: found 0"):
+        GraphDecoder(strength=0).fit(q, np.arange(50) % 3)

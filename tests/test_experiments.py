@@ -92,14 +92,14 @@ def test_label_counts():
 
 def test_sweep_fits_and_evaluates_as_by_hand(letters):
     q, y = letters
-    table = sweep({"q": q}, y, {"q": decoders()}, [7, 73], [0, 1], progress=False)
+    table = sweep({"q": q}, y, {"q": decoders(q)}, [7, 73], [0, 1], progress=False)
     assert table.columns.tolist() == list(experiments.COLUMNS)
-    assert len(table) == 4 * 2 * 2
+    assert len(table) == 5 * 2 * 2
     assert (table["n_evaluated"] == 600 - table["n_labels"]).all()
     for row in table.itertuples():
         labelled = draw_labelled(600, row.n_labels, row.seed)
         rest = np.setdiff1d(np.arange(600), labelled)
-        decoder = decoders()[row.method].fit(q[labelled], y[labelled])
+        decoder = decoders(q)[row.method].fit(q[labelled], y[labelled])
         assert row.accuracy == pytest.approx(decoder.score(q[rest], y[rest]))
 
 
@@ -126,7 +126,7 @@ def test_factories_are_told_the_cell(letters):
 
 
 def test_parallel_equals_serial(letters):
-    arguments = ({"q": letters[0]}, letters[1], {"q": decoders()}, [7, 29], [0, 1])
+    arguments = ({"q": letters[0]}, letters[1], {"q": decoders(letters[0])}, [7, 29], [0, 1])
     serial = sweep(*arguments, progress=False)
     parallel = sweep(*arguments, n_jobs=2, progress=False)
     pd.testing.assert_frame_equal(serial[SHOWN], parallel[SHOWN])
@@ -134,7 +134,7 @@ def test_parallel_equals_serial(letters):
 
 def test_a_killed_sweep_resumes_where_it_was(letters, tmp_path, monkeypatch):
     out = tmp_path / "new" / "sweep.csv"
-    arguments = ({"q": letters[0]}, letters[1], {"q": decoders()}, [7, 29], [0, 1])
+    arguments = ({"q": letters[0]}, letters[1], {"q": decoders(letters[0])}, [7, 29], [0, 1])
     with monkeypatch.context() as patch:
         finished = kill_after(patch, 5)
         with pytest.raises(Killed):
@@ -142,7 +142,7 @@ def test_a_killed_sweep_resumes_where_it_was(letters, tmp_path, monkeypatch):
     kept = pd.read_csv(out)
     assert len(kept) == 5
     with monkeypatch.context() as patch:
-        again = kill_after(patch, 11)
+        again = kill_after(patch, 5 * 2 * 2 - 5)
         table = sweep(*arguments, out=out, progress=False)
     assert not set(finished) & set(again)
     pd.testing.assert_frame_equal(table[SHOWN], sweep(*arguments, progress=False)[SHOWN])
@@ -154,7 +154,7 @@ def test_a_killed_sweep_resumes_where_it_was(letters, tmp_path, monkeypatch):
 
 
 def test_a_finished_sweep_runs_nothing(letters, tmp_path, monkeypatch):
-    arguments = ({"q": letters[0]}, letters[1], {"q": decoders()}, [7], [0])
+    arguments = ({"q": letters[0]}, letters[1], {"q": decoders(letters[0])}, [7], [0])
     first = sweep(*arguments, out=tmp_path / "s.csv", progress=False)
     kill_after(monkeypatch, 0)
     again = sweep(*arguments, out=tmp_path / "s.csv", progress=False)
@@ -177,14 +177,14 @@ def test_more_methods_and_features_join_a_table(letters, tmp_path):
 def test_a_table_of_other_data_is_refused(change, letters, tmp_path):
     q, y = letters
     out = tmp_path / "s.csv"
-    sweep({"q": q}, y, {"q": decoders()}, [7], [0], out=out, progress=False)
+    sweep({"q": q}, y, {"q": decoders(q)}, [7], [0], out=out, progress=False)
     before = out.read_bytes()
     if change == "labels":
         y = 5 - y
     else:
         q = q[::-1]
     with pytest.raises(InputError, match=f"provenance.json: found {change} with sha256"):
-        sweep({"q": q}, y, {"q": decoders()}, [7, 9], [0], out=out, progress=False)
+        sweep({"q": q}, y, {"q": decoders(q)}, [7, 9], [0], out=out, progress=False)
     assert out.read_bytes() == before
 
 
@@ -200,7 +200,7 @@ def test_a_table_of_other_data_is_refused(change, letters, tmp_path):
     ],
 )
 def test_a_damaged_table_is_refused_and_kept(damage, letters, tmp_path):
-    arguments = ({"q": letters[0]}, letters[1], {"q": decoders()}, [7], [0])
+    arguments = ({"q": letters[0]}, letters[1], {"q": decoders(letters[0])}, [7], [0])
     out = tmp_path / "s.csv"
     sweep(*arguments, out=out, progress=False)
     out.write_text(damage(out.read_text()))
@@ -211,7 +211,7 @@ def test_a_damaged_table_is_refused_and_kept(damage, letters, tmp_path):
 
 
 def test_a_table_without_provenance_is_refused(letters, tmp_path):
-    arguments = ({"q": letters[0]}, letters[1], {"q": decoders()}, [7], [0])
+    arguments = ({"q": letters[0]}, letters[1], {"q": decoders(letters[0])}, [7], [0])
     sweep(*arguments, out=tmp_path / "s.csv", progress=False)
     (tmp_path / "s.csv.provenance.json").unlink()
     with pytest.raises(InputError, match="no readable provenance"):
@@ -222,7 +222,7 @@ def test_a_table_without_provenance_is_refused(letters, tmp_path):
     ("changed", "message"),
     [
         ({"y": [0, 1]}, "found 600 rows; expected 2"),
-        ({"methods": {"pixels": decoders()}}, "found the kind 'pixels'"),
+        ({"methods": {"pixels": decoders(np.eye(2))}}, "found the kind 'pixels'"),
         ({"methods": {"q": {}}}, "expected at least one"),
         ({"seeds": []}, "expected at least one"),
         ({"n_labels": [0, 7]}, "found 0 to 7"),
@@ -233,7 +233,7 @@ def test_arguments_that_do_not_fit_are_refused(changed, message, letters):
     arguments = {
         "features": {"q": letters[0]},
         "y": letters[1],
-        "methods": {"q": decoders()},
+        "methods": {"q": decoders(letters[0])},
         "n_labels": [7],
         "seeds": [0],
     }
@@ -262,14 +262,14 @@ def test_forget_makes_room_for_a_new_posterior(letters, tmp_path):
     q, y = letters
     out = tmp_path / "sweep.csv"
     pixels = {"pixels": {"recorder": Recorder()}}
-    both = {"q": decoders()} | pixels
+    both = {"q": decoders(q)} | pixels
     features = {"q": q, "pixels": np.arange(600.0)[:, None]}
     sweep(features, y, both, [10], [0], out=out, progress=False)
     new = {"q": q[:, ::-1].copy()}
     with pytest.raises(InputError, match="found q with sha256"):
-        sweep(new, y, {"q": decoders()}, [10], [0], out=out, progress=False)
+        sweep(new, y, {"q": decoders(q)}, [10], [0], out=out, progress=False)
     experiments.forget(out, "q", decoders())
     assert set(pd.read_csv(out)["method"]) == {"recorder"}
-    sweep(new, y, {"q": decoders()}, [10], [0], out=out, progress=False)
+    sweep(new, y, {"q": decoders(q)}, [10], [0], out=out, progress=False)
     assert set(pd.read_csv(out)["method"]) == {"recorder", *decoders()}
     experiments.forget(tmp_path / "none.csv", "q", decoders())

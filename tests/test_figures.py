@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from gmvae_lib import figures
 from gmvae_lib.decoding import Disagreement
 from gmvae_lib.errors import InputError
-from gmvae_lib.metrics import component_table
+from gmvae_lib.styles import style_table
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +51,11 @@ def test_image_grid_shows_every_image_with_its_title():
 
 def test_components_by_purity_weight_and_letter():
     q = np.array([[0.9, 0.1, 0], [0.7, 0.3, 0], [0.6, 0.4, 0], [0.2, 0.8, 0]])
-    table = component_table(q, np.array([3, 3, 1, 1]), class_names="abcd")
+    table = style_table(q, np.array([3, 3, 1, 1]), np.zeros(4), class_names="abcd")
     fig = figures.purity_against_weight(table)
-    assert "c = 0: d, b" in drawn(fig)
-    assert len(fig.axes[0].collections[0].get_offsets()) == 2  # the third holds no image
+    assert "0: d b" in drawn(fig)
+    pure, impure = fig.axes[0].collections
+    assert len(pure.get_offsets()) == len(impure.get_offsets()) == 1  # the third holds no image
     fig = figures.components_per_letter(pd.Series({"b": 1, "d": 1}))
     assert [bar.get_height() for bar in fig.axes[0].patches] == [1, 1]
     drawn(fig)
@@ -151,3 +152,89 @@ def test_accuracy_of_the_confident_ends_at_the_accuracy_of_all():
     share, accuracy = fig.axes[0].lines[0].get_data()
     assert share[-1] == 1 and accuracy[-1] == pytest.approx(0.7)
     assert accuracy[0] == 1
+
+
+def style_rows(n=12):
+    """Components of one letter each, except that every third mixes two."""
+    mixed = np.arange(n) % 3 == 0
+    return pd.DataFrame(
+        {
+            "component": np.arange(n),
+            "weight": np.linspace(0.02, 0.12, n),
+            "size": 300,
+            "purity": np.where(mixed, 0.55, 0.97),
+            "mix": np.where(mixed, "t 55 %, j 45 %", "f 97 %"),
+        }
+    )
+
+
+def test_purity_against_weight_names_the_impure_and_covers_no_name():
+    fig = figures.purity_against_weight(style_rows())
+    names = [text for text in drawn(fig) if text.endswith(": t j")]
+    assert sorted(names) == ["0: t j", "3: t j", "6: t j", "9: t j"]
+    boxes = [t.get_window_extent() for t in fig.axes[0].texts if t.get_text() in names]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_sample_sheet_has_a_strip_and_a_caption_for_each_component():
+    fig = figures.sample_sheet(["a 97 %", "b 60 %", "b 99 %"], np.ones((3, 4, 8, 8)), n_columns=2)
+    assert {"a 97 %", "b 60 %", "b 99 %"} <= set(drawn(fig))
+    assert [ax.images[0].get_array().shape for ax in fig.axes if ax.images] == [(8, 32)] * 3
+
+
+def test_real_images_stand_to_the_left_of_samples():
+    real, samples = np.full((3, 8, 8), 255, np.uint8), np.zeros((3, 8, 8))
+    fig = figures.real_and_generated([("c = 1", real, samples), ("c = 2", real, samples)])
+    assert {"c = 1", "c = 2", "images of the data set", "samples of the model"} <= set(drawn(fig))
+    left, right = (ax.images[0].get_array() for ax in fig.axes[:2])
+    assert left.min() == 1 and right.max() == 0
+
+
+def test_reconstructions_stand_below_their_originals():
+    fig = figures.originals_and_reconstructions(
+        np.ones((3, 8, 8)), np.full((3, 8, 8), 0.5), list("abc"), n_columns=2
+    )
+    assert drawn(fig) == list("abc")
+    shown = [ax.images[0].get_array().max() if ax.images else None for ax in fig.axes]
+    assert shown == [1, 1, 0.5, 0.5, 1, None, 0.5, None]
+
+
+def test_latent_map_writes_each_group_s_letter_unless_it_would_cover_another():
+    rng = np.random.default_rng(0)
+    centres = np.array([[0, 0], [10, 10], [0.1, 0.1]])
+    groups = np.repeat([0, 1, 2], [30, 20, 10])
+    points = centres[groups] + 0.2 * rng.standard_normal((60, 2))
+    texts = drawn(figures.latent_map(points, np.array(list("aba"))[groups], groups))
+    assert texts == ["a", "b"]  # the third lies on the first
+
+
+def test_distances_between_means_are_sorted_by_letter():
+    distance = np.array([[0, 3.0, 1.0], [3.0, 0, 2.0], [1.0, 2.0, 0]])
+    fig = figures.distances_between_means(distance, ["b", "a", "b"])
+    drawn(fig)
+    ax = fig.axes[0]
+    assert [label.get_text().strip() for label in ax.get_xticklabels()] == ["a", "b"]
+    shown = np.ma.filled(ax.images[0].get_array(), np.nan)
+    np.testing.assert_array_equal(shown[0], [np.nan, 3, 2])
+
+
+def test_hesitation_by_letter_puts_the_most_hesitant_first():
+    table = pd.DataFrame({"between": [0.1, 0.3], "within": [0.2, 0.1]}, index=["a", "b"])
+    fig = figures.hesitation_by_letter(table)
+    texts = drawn(fig)
+    assert texts.index("b") < texts.index("a")
+    heights = [bar.get_height() for bar in fig.axes[0].patches]
+    assert heights == pytest.approx([0.3, 0.1, 0.1, 0.2])
+
+
+def test_truncation_loss_tells_losses_from_gains():
+    ax = figures.truncation_loss([0.1, 0.01], [0.5, -0.2], [2.0, 1.0]).axes[0]
+    shown = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert (shown["a loss"], shown["a gain"]) == ([0.5], [0.2])
+    drawn(ax.figure)
+
+
+def test_gap_against_sharpness_marks_the_least_gap():
+    ax = figures.gap_against_sharpness([0.5, 1, 2], [3.0, 2.0, 2.5], 1.5).axes[0]
+    assert [list(line.get_ydata()) for line in ax.lines] == [[3, 2, 2.5], [1.5, 1.5]]
+    drawn(ax.figure)

@@ -1,26 +1,34 @@
-"""The ELBO against enumeration in float64; KL against torch; mutual information against tables."""
+"""The ELBO, exact and truncated, against enumeration and quadrature in float64; KL against torch;
+mutual information against tables; the contrast against a plain loop."""
 
+import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from gmvae_lib import GMVAE, GMVAEConfig
+from gmvae_lib.model import Encoded
 from gmvae_lib.objective import (
     bernoulli_log_likelihood,
+    contrast,
     elbo,
     gaussian_kl,
     gaussian_kl_table,
     mutual_information,
+    truncated_elbo,
 )
 
+SEED = 3  # of the draws of z that the library and the references share
 
-def small(posterior, K=5, z_dim=3, image_shape=(3, 4)):
-    torch.manual_seed(0)
+
+def small(posterior, K=5, z_dim=3, image_shape=(3, 4), seed=0):
+    torch.manual_seed(seed)
     config = GMVAEConfig(
         K=K,
         z_dim=z_dim,
@@ -42,6 +50,49 @@ def gaussians(seed, *shape):
     return [torch.randn(*shape, generator=generator, dtype=torch.float64) for _ in range(2)]
 
 
+def library_elbo(model, x, encoded, top=None):
+    return elbo(model, x, encoded, torch.Generator().manual_seed(SEED), top)
+
+
+def enumerated(model, x, encoded, b, components):
+    """ELBO of image b by a loop over c, q(c|x) cut to ``components`` and normalised again."""
+    # the library draws its noise in float32
+    noise = torch.randn(encoded.mean.shape, generator=torch.Generator().manual_seed(SEED)).double()
+    q = encoded.logits[b].exp()
+    q = q / q[components].sum()
+    pi = model.prior_logits.exp() / model.prior_logits.exp().sum()
+    total = torch.zeros((), dtype=torch.float64)
+    for c in components:
+        i = (b, c) if model.config.posterior == "heads" else b
+        mean, std = encoded.mean[i], (encoded.log_variance[i] / 2).exp()
+        prior = Normal(model.prior_mean[c], (model.prior_log_variance[c] / 2).exp())
+        p = torch.sigmoid(model.decode(mean + std * noise[i]))
+        log_p = (x[b] * p.log() + (1 - x[b]) * (1 - p).log()).sum()
+        kl = kl_divergence(Normal(mean, std), prior).sum()
+        total = total + q[c] * (log_p - kl - (q[c] / pi[c]).log())
+    return total
+
+
+def log_prior_mass(model, encoded, b, components):
+    """log sum pi_c exp(-KL(q(z|x, c) || p(z|c))) over ``components`` of image b."""
+    total = 0.0
+    for c in components:
+        prior = Normal(model.prior_mean[c], (model.prior_log_variance[c] / 2).exp())
+        q_z = Normal(encoded.mean[b, c], (encoded.log_variance[b, c] / 2).exp())
+        total += model.weights[c] * math.exp(-kl_divergence(q_z, prior).sum())
+    return math.log(total)
+
+
+def gradients(value, model):
+    """Gradient of a scalar by every parameter, as one float64 vector; 0 where it has no part."""
+    parameters = list(model.parameters())
+    found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+    return torch.cat([g.double().flatten() for g in found])
+
+
+# ---- parts -----------------------------------------------------------------------------------
+
+
 @given(st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
 def test_gaussian_kl_is_torchs(seed):
@@ -56,9 +107,14 @@ def test_gaussian_kl_is_torchs(seed):
     assert gaussian_kl(mean, log_variance, mean, log_variance).abs().max() < 1e-12
 
 
-def test_kl_table_is_the_expanded_kl():
-    (mean, log_variance), prior = gaussians(0, 6, 4), gaussians(1, 5, 4)
-    expected = gaussian_kl(mean[:, None], log_variance[:, None], prior[0][None], prior[1][None])
+@given(st.integers(0, 10_000), st.integers(1, 8), st.integers(1, 8))
+@settings(max_examples=25, deadline=None)
+def test_kl_table_is_torchs_kl_of_every_pair(seed, n_images, K):
+    (mean, log_variance), prior = gaussians(seed, n_images, 4), gaussians(seed + 1, K, 4)
+    expected = kl_divergence(
+        Normal(mean[:, None], (log_variance[:, None] / 2).exp()),
+        Normal(prior[0], (prior[1] / 2).exp()),
+    ).sum(-1)
     torch.testing.assert_close(gaussian_kl_table(mean, log_variance, *prior), expected)
 
 
@@ -66,64 +122,226 @@ def test_likelihood_is_torchs_bernoulli():
     logits, _ = gaussians(2, 6, 9)
     x = (torch.rand(6, 9) > 0.5).double()
     expected = Bernoulli(logits=logits).log_prob(x).sum(1)
-    torch.testing.assert_close(
-        bernoulli_log_likelihood(logits, x).double(), expected, rtol=1e-5, atol=1e-5
-    )
+    torch.testing.assert_close(bernoulli_log_likelihood(logits, x), expected)
+
+
+def test_likelihood_is_finite_for_sure_decoders():
+    logits = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
+    x = torch.tensor([1.0, 0.0])
+    assert bernoulli_log_likelihood(logits, x).tolist() == [0, -2e4]
+
+
+# ---- the exact ELBO --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("posterior", ["heads", "shared"])
 def test_elbo_is_the_sum_over_components(posterior):
-    """Brute force: one component, one image at a time, with torch.distributions in float64."""
+    """Value and gradient against brute force: one image, one component at a time, in float64."""
     model, x = small(posterior)
+    terms = library_elbo(model, x, model.encode(x))
+    torch.testing.assert_close(terms.elbo, terms.reconstruction - terms.kl_z - terms.kl_c)
     encoded = model.encode(x)
-    terms = elbo(model, x, encoded, torch.Generator().manual_seed(3))
-    noise = torch.randn(
-        encoded.mean.shape, generator=torch.Generator().manual_seed(3)
-    )  # the same draw
-    q = Categorical(logits=encoded.logits.double())
-    pi = Categorical(logits=model.prior_logits)
-    for b in range(len(x)):
-        total = -kl_divergence(Categorical(probs=q.probs[b]), pi)
-        for c in range(model.config.K):
-            i = (b, c) if posterior == "heads" else b
-            q_z = Independent(Normal(encoded.mean[i], (encoded.log_variance[i] / 2).exp()), 1)
-            p_z = Normal(model.prior_mean[c], (model.prior_log_variance[c] / 2).exp())
-            z = encoded.mean[i] + (encoded.log_variance[i] / 2).exp() * noise[i]
-            logits = model.decode(z)
-            log_p = (x[b] * logits - torch.nn.functional.softplus(logits)).sum()
-            total = total + q.probs[b, c] * (log_p - kl_divergence(q_z, Independent(p_z, 1)))
-        assert terms.elbo[b].item() == pytest.approx(total.item(), rel=1e-5)
+    everything = list(range(model.config.K))
+    expected = torch.stack([enumerated(model, x, encoded, b, everything) for b in range(len(x))])
+    torch.testing.assert_close(terms.elbo, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        gradients(terms.elbo.mean(), model),
+        gradients(expected.mean(), model),
+        rtol=1e-8,
+        atol=1e-10,
+    )
+
+
+def posterior_by_quadrature(model, encoded, b):
+    """log q(c, z|x) and log p(c, z) of image b on a fine grid of z: [K, G] each, and its step."""
+    z = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    mean, std = encoded.mean[b], (encoded.log_variance[b] / 2).exp()  # [K, 1] or [1]
+    log_q_c = encoded.logits[b].log_softmax(0)[:, None]
+    log_q = log_q_c + Normal(mean.reshape(-1, 1), std.reshape(-1, 1)).log_prob(z)
+    prior = Normal(model.prior_mean, (model.prior_log_variance / 2).exp())
+    log_prior = model.log_weights[:, None] + prior.log_prob(z)
+    return z, log_q, log_prior, 24 / 4000
 
 
 @pytest.mark.parametrize("posterior", ["heads", "shared"])
-def test_elbo_is_below_the_evidence(posterior):
-    """log p(x) by a plain average over 40,000 draws of z from the prior, for a tiny model."""
+@torch.no_grad()
+def test_evidence_is_the_elbo_plus_the_divergence_from_the_true_posterior(posterior):
+    """A code of one number: log p(x), the ELBO and KL(q || p(c, z|x)), each by quadrature."""
     model, x = small(posterior, K=3, z_dim=1, image_shape=(2, 2))
     x = x.round()
-    with torch.no_grad():
-        c = Categorical(logits=model.prior_logits).sample((40_000,))
-        z = model.prior_mean[c] + (model.prior_log_variance[c] / 2).exp() * torch.randn(len(c), 1)
-        log_p = bernoulli_log_likelihood(model.decode(z)[:, None], x)
-        evidence = torch.logsumexp(log_p, 0) - math.log(len(c))
-        generator = torch.Generator().manual_seed(0)
-        draws = [elbo(model, x, model.encode(x), generator).elbo for _ in range(300)]
-        mean = torch.stack(draws).mean(0)
-    # the averages' own noise is below 0.02 nats here; the bound's gap is larger
-    assert (mean <= evidence + 0.02).all()
+    n_draws = 20_000
+    encoded = model.encode(x)
+    for b in range(len(x)):
+        z, log_q, log_prior, step = posterior_by_quadrature(model, encoded, b)
+        log_p = bernoulli_log_likelihood(model.decode(z[:, None]), x[b])
+        log_joint = log_prior + log_p
+        evidence = log_joint.flatten().logsumexp(0) + math.log(step)
+        bound = (log_q.exp() * (log_joint - log_q)).sum() * step
+        divergence = (log_q.exp() * (log_q - (log_joint - evidence))).sum() * step
+        assert evidence - bound == pytest.approx(divergence.item(), abs=1e-9)
+        assert bound < evidence
+        # the library's, one draw of z at a time: its mean is the bound's value
+        many = x[b].expand(n_draws, -1)
+        draws = library_elbo(model, many, model.encode(many)).elbo
+        noise = draws.std() / math.sqrt(n_draws)
+        assert abs(draws.mean() - bound) < 5 * noise + 1e-9  # fails by chance once in 10^6
+        assert noise < 0.2 * divergence  # so the gap is seen, not the noise
 
 
-def test_gradients_are_those_of_float64():
+@pytest.mark.parametrize("top", [None, 5])
+@torch.no_grad()
+def test_elbo_is_the_evidence_when_q_is_the_true_posterior(top):
+    """A decoder that ignores z leaves p(c, z|x) = p(c, z): with that q, every draw is log p(x)."""
+    model, x = small("heads")
+    model.decoder[-1].weight.zero_()
+    n = len(x)
+    encoded = Encoded(
+        features=x,
+        logits=model.prior_logits.expand(n, -1),
+        mean=model.prior_mean.expand(n, -1, -1),
+        log_variance=model.prior_log_variance.expand(n, -1, -1),
+    )
+    logits = model.decode(torch.zeros(3, dtype=torch.float64))
+    evidence = bernoulli_log_likelihood(logits, x)
+    torch.testing.assert_close(library_elbo(model, x, encoded, top).elbo, evidence)
+
+
+@pytest.mark.parametrize("posterior", ["heads", "shared"])
+def test_float32_gradients_are_those_of_float64(posterior):
+    model, x = small(posterior)
+    expected = gradients(library_elbo(model, x, model.encode(x)).elbo.mean(), model)
+    single = copy.deepcopy(model).float()
+    found = library_elbo(single, x.float(), single.encode(x.float())).elbo.mean()
+    torch.testing.assert_close(gradients(found, single), expected, rtol=1e-3, atol=1e-4)
+
+
+# ---- truncation ------------------------------------------------------------------------------
+
+
+def scaled(model, x, scale):
+    """q(c|x) and q(z|x, c) with the logits of q(c|x) multiplied by ``scale``."""
+    encoded = model.encode(x)
+    return replace(encoded, logits=scale * encoded.logits)
+
+
+def kept_components(encoded, b, top):
+    return encoded.logits[b].argsort(descending=True)[:top].tolist()
+
+
+@pytest.mark.parametrize("scale", [1, 20])
+@pytest.mark.parametrize("top", [1, 3, 4])
+def test_truncated_elbo_is_that_of_the_renormalised_posterior(top, scale):
+    """Value and gradient against an explicit q~ over the kept components, in float64."""
+    model, x = small("heads")
+    terms = library_elbo(model, x, scaled(model, x, scale), top)
+    encoded = scaled(model, x, scale)
+    expected = torch.stack(
+        [enumerated(model, x, encoded, b, kept_components(encoded, b, top)) for b in range(len(x))]
+    )
+    torch.testing.assert_close(terms.elbo, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        gradients(terms.elbo.mean(), model),
+        gradients(expected.mean(), model),
+        rtol=1e-8,
+        atol=1e-10,
+    )
+
+
+@torch.no_grad()
+def test_truncation_to_all_components_is_exact():
+    model, x = small("heads")
+    encoded = model.encode(x)
+    exact = library_elbo(model, x, encoded)
+    for top in (5, 6, 0, None):
+        torch.testing.assert_close(library_elbo(model, x, encoded, top).elbo, exact.elbo)
+    noise = torch.randn(encoded.mean.shape, generator=torch.Generator().manual_seed(SEED))
+    z = encoded.mean + (encoded.log_variance / 2).exp() * noise
+    kl = gaussian_kl(encoded.mean, encoded.log_variance, model.prior_mean, model.prior_log_variance)
+    terms = truncated_elbo(model, x, encoded.logits.log_softmax(1), z, kl, top=5)
+    for name in ("elbo", "reconstruction", "kl_z", "kl_c"):
+        torch.testing.assert_close(getattr(terms, name), getattr(exact, name))
+    assert terms.discarded.abs().max() == 0
+    assert terms.loss_bound.abs().max() == 0
+
+
+@torch.no_grad()
+def test_truncation_is_ignored_where_one_decode_serves_all():
     model, x = small("shared")
-    value = elbo(model, x, model.encode(x), torch.Generator().manual_seed(0)).elbo.mean()
-    value.backward()
-    expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    single = GMVAE(model.config)
-    single.load_state_dict({k: v.float() for k, v in model.state_dict().items()})
-    x = x.float()
-    elbo(single, x, single.encode(x), torch.Generator().manual_seed(0)).elbo.mean().backward()
-    for name, p in single.named_parameters():
-        if name in expected:
-            torch.testing.assert_close(p.grad.double(), expected[name], rtol=1e-3, atol=1e-4)
+    encoded = model.encode(x)
+    terms = library_elbo(model, x, encoded, top=2)
+    assert torch.equal(terms.elbo, library_elbo(model, x, encoded).elbo)
+    assert terms.discarded is None and terms.loss_bound is None
+
+
+def test_truncation_decodes_only_what_it_keeps():
+    model, x = small("heads")
+    rows = []
+    model.decoder.register_forward_hook(lambda *call: rows.append(call[2][..., 0].numel()))
+    library_elbo(model, x, model.encode(x), top=2)
+    library_elbo(model, x, model.encode(x))
+    assert rows == [2 * len(x), 5 * len(x)]
+
+
+def test_truncated_gradient_approaches_the_exact_one_as_q_sharpens():
+    model, x = small("heads")
+    errors, masses = [], []
+    for scale in (1, 8, 32, 128, 512):
+        exact = library_elbo(model, x, scaled(model, x, scale))
+        truncated = library_elbo(model, x, scaled(model, x, scale), top=3)
+        wanted = gradients(exact.elbo.mean(), model)
+        error = gradients(truncated.elbo.mean(), model) - wanted
+        errors.append((error.norm() / wanted.norm()).item())
+        masses.append(truncated.discarded.max().item())
+    assert masses == sorted(masses, reverse=True)
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > 0.01  # at first the truncation matters
+    sharp = next(i for i, mass in enumerate(masses) if mass < 1e-5)
+    assert errors[sharp] < 1e-4
+
+
+@given(
+    st.integers(0, 10_000), st.integers(2, 7), st.integers(1, 6), st.floats(0.1, 60), st.booleans()
+)
+@settings(max_examples=60, deadline=None)
+def test_what_a_truncation_loses_is_within_its_bound(seed, K, top, scale, binary):
+    """exact - truncated <= loss_bound, and the docstring's identity behind it, draw by draw."""
+    top = min(top, K - 1)
+    model, x = small("heads", K=K, seed=seed)
+    x = x.round() if binary else x
+    with torch.no_grad():
+        encoded = scaled(model, x, scale)
+        exact = library_elbo(model, x, encoded).elbo
+        terms = library_elbo(model, x, encoded, top)
+        assert (exact - terms.elbo <= terms.loss_bound + 1e-9).all()
+        assert (terms.loss_bound >= 0).all()
+        for b in range(len(x)):
+            kept = kept_components(encoded, b, top)
+            discarded = sorted(set(range(K)) - set(kept))
+            eps = encoded.logits[b].softmax(0)[discarded].sum().item()
+            assert terms.discarded[b].item() == pytest.approx(eps, rel=1e-9)
+            inside = enumerated(model, x, encoded, b, kept).item()
+            outside = enumerated(model, x, encoded, b, discarded).item()
+            entropy = -eps * math.log(eps) - (1 - eps) * math.log1p(-eps)
+            whole = (1 - eps) * inside + eps * outside + entropy
+            assert exact[b].item() == pytest.approx(whole, rel=1e-9)
+            most = max(log_prior_mass(model, encoded, b, discarded) - inside, 0)
+            assert terms.loss_bound[b].item() == pytest.approx(eps * most + entropy, rel=1e-6)
+
+
+@torch.no_grad()
+def test_discarded_mass_is_exact_also_where_it_is_tiny():
+    model, x = small("heads")
+    model = model.float()
+    encoded = model.encode(x.float())
+    logits = torch.tensor([30.0, 29, 1, 0, -70]).expand(len(x), -1)
+    terms = library_elbo(model, x.float(), replace(encoded, logits=logits), top=2)
+    wide = logits[0].double().softmax(0)[2:].sum().item()  # 2.7e-13: 1 - kept is 0 in float32
+    assert terms.discarded.dtype == torch.float32
+    assert terms.discarded.tolist() == pytest.approx([wide] * len(x), rel=1e-5, abs=0)
+    assert (terms.loss_bound > 0).all()
+
+
+# ---- mutual information ----------------------------------------------------------------------
 
 
 def table_information(joint):
@@ -152,3 +370,74 @@ def test_mutual_information_extremes():
     # the extra entropy weight adds (w - 1) (H(c) + H(c'))
     weighted = mutual_information(sure, sure, 1.5).item()
     assert weighted == pytest.approx(2 * math.log(10), rel=1e-5)
+
+
+# ---- contrast --------------------------------------------------------------------------------
+
+
+def two_views(seed, n=6):
+    """A model with a projection, and the features [n, 16] of two views of n images."""
+    torch.manual_seed(seed)
+    config = GMVAEConfig(K=3, image_shape=(3, 4), encoder_hidden=(16,), features=12, projection=5)
+    model = GMVAE(config)
+    features = torch.randn(n, 16)
+    return model, *(features + 0.5 * torch.randn(n, 16) for _ in range(2))
+
+
+def without_projection():
+    """A model whose contrast compares the features as they are."""
+    model = GMVAE(GMVAEConfig(K=3, image_shape=(3, 4), encoder_hidden=(16,)))
+    model.projection = torch.nn.Identity()
+    return model
+
+
+@given(st.integers(0, 10_000), st.integers(1, 9), st.sampled_from([0.05, 0.2, 1.0]))
+@settings(max_examples=25, deadline=None)
+@torch.no_grad()
+def test_contrast_is_the_mean_log_probability_of_the_partner(seed, n, temperature):
+    model, first, second = two_views(seed, n)
+    wide = copy.deepcopy(model).double()
+    p = [wide.projection(f.double()) for view in (first, second) for f in view]
+    total = 0.0
+    for i in range(2 * n):
+        cosines = [float(p[i] @ p[j] / p[i].norm() / p[j].norm()) for j in range(2 * n)]
+        weights = [math.exp(cosine / temperature) for cosine in cosines]
+        others = sum(weight for j, weight in enumerate(weights) if j != i)
+        total += math.log(weights[(i + n) % (2 * n)] / others)
+    found = contrast(model, first, second, temperature).item()
+    assert found == pytest.approx(total / (2 * n), rel=1e-4, abs=1e-5)
+    assert found <= 1e-6
+
+
+@torch.no_grad()
+def test_contrast_does_not_depend_on_the_order_of_images_or_views():
+    model, first, second = two_views(0)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    expected = contrast(model, first, second, 0.2)
+    torch.testing.assert_close(contrast(model, first[order], second[order], 0.2), expected)
+    torch.testing.assert_close(contrast(model, second, first, 0.2), expected)
+
+
+@torch.no_grad()
+def test_contrast_sees_directions_only():
+    _, first, second = two_views(0)
+    model = without_projection()
+    expected = contrast(model, first, second, 0.2)
+    torch.testing.assert_close(contrast(model, 7 * first, second, 0.2), expected)
+
+
+@pytest.mark.parametrize("temperature", [1, 0.2, 0.05])
+def test_contrast_is_perfect_for_coinciding_views_of_orthogonal_images(temperature):
+    """Each partner has cosine 1 and the other 2n - 2 have 0: -log(1 + (2n - 2) e^(-1/T)) -> 0."""
+    n = 6
+    found = contrast(without_projection(), torch.eye(n), torch.eye(n), temperature).item()
+    expected = -math.log1p((2 * n - 2) * math.exp(-1 / temperature))
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_contrast_pulls_views_together():
+    _, first, second = two_views(0)
+    first.requires_grad_()
+    contrast(without_projection(), first, second, 0.2).backward()
+    before = torch.cosine_similarity(first, second).mean()
+    assert torch.cosine_similarity(first + 0.5 * first.grad, second).mean() > before

@@ -180,6 +180,8 @@ def test_bad_images(tiny, tmp_path):
         dict(schedule="step"),
         dict(precision="int8"),
         dict(elbo_weight=0),
+        dict(temperature=0),
+        dict(views=("affine", "colour")),
         dict(checkpoint_every=0),
     ],
 )
@@ -199,3 +201,48 @@ def test_nearest_is_brute_force():
     assert (found == expected).mean() > 0.9  # bf16 may swap near ties
     assert found.dtype == np.int32 and not (found == np.arange(60)[:, None]).any()
     assert nearest(features[:3], 10).shape == (3, 2)
+
+
+def test_until_elbo_from_the_elbo_leaves_the_clusters_alone(tiny, few):
+    model_config, train_config = tiny
+    apart = replace(train_config, elbo_from=train_config.epochs)
+    with_elbo = fit(few, model_config, apart)
+    without = fit(few, model_config, replace(apart, elbo_weight=0.0))
+    clusters = ("encoder.", "cluster.", "auxiliary.", "projection.")
+    names = [name for name in with_elbo.state if name.startswith(clusters)]
+    assert len(names) > 10
+    assert all(np.array_equal(with_elbo.state[n], without.state[n]) for n in names)
+    assert not np.array_equal(with_elbo.state["prior_mean"], without.state["prior_mean"])
+    # and from then on it does not
+    joint = fit(few, model_config, replace(apart, elbo_from=0))
+    assert not np.array_equal(with_elbo.state["cluster.weight"], joint.state["cluster.weight"])
+
+
+def test_truncation_waits_until_the_posterior_is_sharp(few):
+    model_config, train_config = preset(
+        "paper", epochs=3, batch_size=215, truncate=2, truncate_below=1.0, learning_rate=1e-4
+    )
+    model_config = replace(model_config, K=6, z_dim=3, encoder_hidden=(16,), decoder_hidden=(16,))
+    first, *later = fit(few, model_config, train_config).history
+    assert first["truncation_bound"] == 0 and 0 < first["discarded"] < 1  # exact, and watched
+    assert all(row["truncation_bound"] > 0 for row in later)
+    exact = fit(few, model_config, replace(train_config, truncate_below=0.0)).history
+    assert all(row["truncation_bound"] == 0 for row in exact)
+    assert exact[0] | {"seconds": 0} == first | {"seconds": 0}
+
+
+def test_contrast_needs_a_projection(tiny, few):
+    model_config, train_config = tiny
+    with pytest.raises(InputError, match="projection: found 0, expected 1 or more"):
+        fit(few, replace(model_config, projection=0), train_config)
+
+
+def test_neighbours_in_a_pool_are_brute_force():
+    rng = np.random.default_rng(0)
+    x, pool = rng.normal(size=(7, 5)).astype("f4"), rng.normal(size=(40, 5)).astype("f4")
+    near = nearest(x, 3, pool=pool)
+    unit_x, unit_pool = (a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, pool))
+    cosine = unit_x @ unit_pool.T
+    chosen = np.sort(np.take_along_axis(cosine, near, axis=1), axis=1)
+    # bf16 may swap near ties: what it found is as near as the nearest, to rounding
+    np.testing.assert_allclose(chosen, np.sort(cosine, axis=1)[:, -3:], atol=0.02)

@@ -1,7 +1,10 @@
 """Random views: range, shape, reproducibility, and that the letter survives."""
 
+import numpy as np
+import pytest
 import torch
 
+from gmvae_lib.config import VIEWS
 from gmvae_lib.views import random_view
 
 
@@ -37,3 +40,12 @@ def test_ink_is_never_wiped_out(letters):
     x = batch(letters, 500)
     views = random_view(x, torch.Generator().manual_seed(0))
     assert (views.amax(dim=(1, 2, 3)) > 0.1).all()
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_every_kind_of_view_changes_the_image_alone(kind, letters):
+    x = torch.from_numpy(letters.images[:20] / np.float32(255))[:, None]
+    view = random_view(x, torch.Generator().manual_seed(0), kinds=(kind,))
+    assert (view - x).abs().flatten(1).mean(1).min() > 1e-4
+    untouched = random_view(x, torch.Generator().manual_seed(0), kinds=())
+    torch.testing.assert_close(untouched, x, atol=1e-5, rtol=0)

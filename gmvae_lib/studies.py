@@ -1,0 +1,415 @@
+"""Many trainings for one table: seeds, ablation, K, held-out use, MNIST, speed.
+
+``python -m gmvae_lib.studies --studies seeds ablation`` trains what is missing, one training a
+core, and writes results/studies.csv. Killed, it goes on where it was. Labels are read only after a
+training has ended, to describe it.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from .config import GMVAEConfig, TrainConfig, preset
+from .decoding import GraphDecoder, cluster_affinity
+from .errors import InputError
+from .experiments import decoders, draw_labelled
+from .images import load_images
+from .metrics import components_in_use, purity
+from .runs import environment, load_run, write_atomically
+from .smoothing import smooth_posterior
+
+DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
+SEEDS = range(10)  # of the model
+LABEL_SEEDS = range(5)
+LABELS = (73, 100, 291, 728)
+NEIGHBOURS = 10  # of the smoothed posterior
+HELD_OUT = 0.2
+ABLATION_EPOCHS = 2  # a third of the recipe; a table of full trainings would take days
+GRID = (26, 50, 100, 200, 400)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training, or one clustering without a network, and what it is to be called."""
+
+    study: str
+    variant: str
+    seed: int
+    model: GMVAEConfig
+    training: TrainConfig
+    held_out: bool = False  # train on 80 % of the images, measure the ELBO on the others
+    after: str = "q"  # what clusters: the model's q(c|x), or a key of WITHOUT_Q
+    data: str = "letters"
+    smoothed: bool = False  # measure also with posteriors smoothed over neighbours; a minute
+
+    @property
+    def name(self) -> str:
+        words = "".join(c if c.isalnum() else " " for c in self.variant).split()
+        return f"{self.study}-{'-'.join(words)}-{self.seed}"
+
+
+def _changed(model_changes: dict, training_changes: dict, epochs=None, name="best"):
+    model, training = preset(name, epochs=epochs)
+    return replace(model, **model_changes), replace(training, **training_changes)
+
+
+def trials(study: str) -> list[Trial]:
+    """The trainings of a study, those of the first seed first."""
+    if study == "seeds":
+        return [
+            Trial(study, "full recipe", seed, *preset("best", seed=seed), smoothed=True)
+            for seed in SEEDS
+        ]
+    if study == "speed":
+        # the search for neighbours pays later than in the first two epochs
+        return [
+            Trial(study, "two epochs", seed, *preset("best", epochs=2, seed=seed, neighbours=0))
+            for seed in range(3)
+        ]
+    if study == "mnist":
+        model, training = _changed({"K": 30}, {}, ABLATION_EPOCHS)
+        return [Trial(study, "K = 30", 0, model, training, data="mnist", smoothed=True)]
+    if study == "K":
+        return [
+            Trial(study, f"K = {K}", 0, *_changed({"K": K}, {}, ABLATION_EPOCHS), held_out=True)
+            for K in GRID
+        ]
+    if study == "ablation":
+        return [
+            Trial(
+                study, variant, seed, model, replace(training, seed=seed), True, after,
+                smoothed=variant == "the recipe",
+            )
+            for seed in range(3)
+            for variant, (model, training, after) in ablation().items()
+        ]  # fmt: skip
+    raise InputError(f"study: found {study!r}, expected one of {', '.join(STUDIES)}")
+
+
+STUDIES = ("seeds", "ablation", "K", "mnist", "speed")
+
+
+def ablation() -> dict[str, tuple[GMVAEConfig, TrainConfig, str]]:
+    """Rows of the ablation table: name to (model, training, what clusters)."""
+
+    def row(model_changes=(), training_changes=(), epochs=ABLATION_EPOCHS):
+        return *_changed(dict(model_changes), dict(training_changes), epochs), "q"
+
+    alone = {"consistency_weight": 0.0, "contrast_weight": 0.0, "neighbours": 0}
+    # without views a step costs half as much
+    plain = row(
+        {"auxiliary": (), "projection": 0},
+        alone | {"elbo_weight": 1.0, "elbo_fraction": 1.0, "elbo_from": 0},
+        2 * ABLATION_EPOCHS,
+    )
+    vae = replace(plain[0], K=1), plain[1]
+    return {
+        "the recipe": row(),
+        "without contrast": row({"projection": 0}, {"contrast_weight": 0.0}),
+        "without mutual information": row({}, {"consistency_weight": 0.0, "elbo_from": 0}),
+        "ELBO moves q(c|x) in the second half": row({}, {"elbo_from": 1}),
+        "affine views only": row({}, {"views": ("affine",)}),
+        "without thickness and intensity": row({}, {"views": ("affine", "elastic")}),
+        "without auxiliary head": row({"auxiliary": ()}),
+        "without neighbours": row({}, {"neighbours": 0}),
+        "MLP encoder": row({"encoder": "mlp", "encoder_hidden": (768, 768, 768, 256)}),
+        "plain GMVAE, equal compute": plain,
+        "plain VAE, then Gaussian mixture": (*vae, "mixture of z"),
+        "k-means on 50 principal components": (*vae, "k-means of components"),
+        "Gaussian mixture on 50 principal components": (*vae, "mixture of components"),
+        "k-means on pixels": (*vae, "k-means of pixels"),
+        "Gaussian mixture on pixels": (*vae, "mixture of pixels"),
+        "ELBO moves q(c|x) from the start": row({}, {"elbo_from": 0}),
+        "without elastic views": row({}, {"views": ("affine", "thickness", "intensity")}),
+        "uniform mixture weights": row({"learn_weights": False}),
+        "plain GMVAE, preset paper, 1 of 450 epochs": (*_changed({}, {}, 1, "paper"), "q"),
+    }
+
+
+# ---- clusterings without q(c|x) ----------------------------------------------------------------
+
+
+def _k_means(x, rest, seed, K=100):
+    from sklearn.cluster import KMeans
+
+    fitted = KMeans(K, n_init=1, random_state=seed).fit(x)
+    return [np.eye(K, dtype=np.float32)[fitted.predict(part)] for part in (x, rest)]
+
+
+def _mixture(x, rest, seed, K=100):
+    from sklearn.mixture import GaussianMixture
+
+    fitted = GaussianMixture(
+        K, covariance_type="diag", reg_covar=1e-3, max_iter=50, random_state=seed
+    ).fit(x)
+    return [fitted.predict_proba(part).astype(np.float32) for part in (x, rest)]
+
+
+def _principal(x, rest, seed):
+    from sklearn.decomposition import PCA
+
+    fitted = PCA(50, random_state=seed).fit(x)
+    return fitted.transform(x), fitted.transform(rest)
+
+
+WITHOUT_Q = {
+    "k-means of pixels": lambda x, rest, seed: _k_means(x, rest, seed),
+    "k-means of components": lambda x, rest, seed: _k_means(*_principal(x, rest, seed), seed),
+    "mixture of pixels": lambda x, rest, seed: _mixture(x, rest, seed),
+    "mixture of components": lambda x, rest, seed: _mixture(*_principal(x, rest, seed), seed),
+}
+
+
+# ---- one trial ---------------------------------------------------------------------------------
+
+
+@cache
+def _images(data: str, data_dir: str | None):
+    return load_images(data, data_dir=data_dir)
+
+
+def split(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, the same for every trial."""
+    order = np.random.default_rng(0).permutation(n)
+    held_out = round(HELD_OUT * n)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def run_trial(trial: Trial, source: tuple[str, str | None], work: Path, threads: int) -> dict:
+    """Train (or resume, or read the finished run) and measure: one row of the table."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        images = _images(*source)
+        train, rest = split(len(images)) if trial.held_out else (slice(None), slice(0, 0))
+        pictures = images.images[train]
+        others = images.images[rest]
+        unsupervised, posteriors = _cluster(trial, pictures, others, work)
+        labels = (images.labels[train], images.labels[rest])
+        row = {
+            "study": trial.study,
+            "variant": trial.variant,
+            "seed": trial.seed,
+            "K": posteriors[0].shape[1],
+            "n": len(pictures),
+            "threads": threads,
+            **unsupervised,
+            "purity": purity(posteriors[0].argmax(1), labels[0]),
+            "in_use": components_in_use(posteriors[0]),
+            **accuracies(posteriors, labels),
+            **(
+                smoothed_accuracies(trial, work, posteriors, labels, (pictures, others))
+                if trial.smoothed
+                else {}
+            ),
+            "data": images.provenance["name"],
+            "date": environment()["date"][:10],
+        }
+    return {name: round(v, 5) if isinstance(v, float) else v for name, v in row.items()}
+
+
+def _cluster(trial, pictures, others, work):
+    """What is known without labels, and q of the images trained on and of the held-out ones."""
+    from .model import cluster_posterior
+    from .training import fit
+
+    started = time.perf_counter()
+    if trial.after in WITHOUT_Q:
+        x, rest = (part.reshape(len(part), -1) / np.float32(255) for part in (pictures, others))
+        posteriors = WITHOUT_Q[trial.after](x, rest, trial.seed)
+        return {"minutes": (time.perf_counter() - started) / 60}, posteriors
+    run = fit(pictures, trial.model, trial.training, out=work / trial.name, resume=True)
+    known = {
+        "epochs": trial.training.epochs,
+        "minutes": sum(row["seconds"] for row in run.history) / 60,
+        "loss": run.history[-1]["loss"],
+        **criteria(run.model, others if len(others) else pictures),
+    }
+    if trial.after == "mixture of z":
+        z = [_means(run.model, part) for part in (pictures, others)]
+        return known, _mixture(*z, trial.seed)
+    q = cluster_posterior(run, pictures)
+    return known, [q, cluster_posterior(run, others) if len(others) else q[:0]]
+
+
+def _means(model, pictures):
+    import torch
+
+    from .model import as_batch
+
+    with torch.no_grad():
+        parts = [
+            model.encode(as_batch(pictures[i : i + 1000], model.config)).mean
+            for i in range(0, len(pictures), 1000)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def criteria(model, pictures, n: int = 5000, seed: int = 0) -> dict[str, float]:
+    """ELBO and agreement of two views, in nats, of the first n images: no label is needed.
+
+    The agreement is the plain mutual information I(c; c') of q(c|x) over two random views, the
+    same views for every model; at most log K.
+    """
+    import torch
+
+    from .model import as_batch
+    from .objective import elbo, mutual_information
+    from .views import random_view
+
+    generator = torch.Generator().manual_seed(seed)
+    model.eval()
+    pictures, size = pictures[:n], 100 if model.config.posterior == "heads" else 1000
+    bound, views = [], ([], [])
+    with torch.no_grad():
+        for start in range(0, len(pictures), size):
+            x = as_batch(pictures[start : start + size], model.config)
+            bound.append(elbo(model, x, model.encode(x), generator).elbo)
+            for part in views:
+                view = random_view(x.view(-1, 1, *model.config.image_shape), generator)
+                part.append(model.encode(view.flatten(1)).logits.softmax(1))
+        agreement = mutual_information(*(torch.cat(part) for part in views))
+    return {"elbo": torch.cat(bound).mean().item(), "agreement": agreement.item()}
+
+
+def smoothed_accuracies(trial, work, posteriors, labels, pictures):
+    """Accuracy of the graph decoder on posteriors smoothed over neighbours; purity of these."""
+    from .model import embed
+    from .training import nearest
+
+    model = load_run(work / trial.name).model
+    (q, features), (q_rest, rest) = (
+        embed(model, part) if len(part) else (posteriors[1], None) for part in pictures
+    )
+    smoothed = [smooth_posterior(q, nearest(features, NEIGHBOURS)), q_rest]
+    if rest is not None:
+        among = nearest(rest, NEIGHBOURS, pool=features)
+        smoothed[1] = smooth_posterior(q_rest, among, others=smoothed[0])
+    only = {"smoothed": GraphDecoder(cluster_affinity(smoothed[0]))}
+    found = accuracies(smoothed, labels, only)
+    return {"smoothed purity": purity(smoothed[0].argmax(1), labels[0]), **found}
+
+
+def accuracies(posteriors, labels, methods=None) -> dict[str, float]:
+    """Mean accuracy over the label seeds by decoder and label count, "graph 291" and so on.
+
+    posteriors, labels : of the images trained on, which get the labels, and of held-out ones
+    ("held-out graph 291"; none where there are none). The accuracy is that on unlabelled images.
+    """
+    (q, q_rest), (y, y_rest) = posteriors, labels
+    methods, found = methods or decoders(q), {}
+    for n_labels in LABELS:
+        for seed in LABEL_SEEDS:
+            labelled = draw_labelled(len(y), n_labels, seed)
+            unlabelled = np.ones(len(y), dtype=bool)
+            unlabelled[labelled] = False
+            for name, decoder in methods.items():
+                decoder.fit(q[labelled], y[labelled])
+                right = decoder.predict(q) == y
+                found.setdefault(f"{name} {n_labels}", []).append(right[unlabelled].mean())
+                if len(y_rest):
+                    score = (decoder.predict(q_rest) == y_rest).mean()
+                    found.setdefault(f"held-out {name} {n_labels}", []).append(score)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+# ---- all trials --------------------------------------------------------------------------------
+
+
+def _finish(trial, source, work, threads):
+    """The trial's row, from its file when it is finished."""
+    path = work / f"{trial.name}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    row = run_trial(trial, source, work, threads)
+    write_atomically(path, lambda p: p.write_text(json.dumps(row, indent=1) + "\n"))
+    print(f"{trial.name}: {row['minutes']:.1f} min, purity {row['purity']:.3f}", flush=True)
+    return row
+
+
+def collect(work: Path, out: Path):
+    """Write the table of all finished trials, in the order of the studies."""
+    import pandas as pd
+
+    rows = []
+    for trial in (trial for study in STUDIES for trial in trials(study)):
+        path = work / f"{trial.name}.json"
+        if path.is_file():
+            rows.append(json.loads(path.read_text()))
+    table = pd.DataFrame(rows)
+    write_atomically(out, lambda p: table.to_csv(p, index=False))
+    return table
+
+
+def chosen_seed(table) -> int:
+    """The model seed to publish: the lowest final loss, which no label has touched."""
+    seeds = table[table["study"] == "seeds"]
+    if seeds.empty:
+        raise InputError("studies.csv: found no row of the study seeds, expected at least one")
+    return int(seeds.loc[seeds["loss"].idxmin(), "seed"])
+
+
+def seed_run(work: Path, seed: int):
+    """The finished run of one seed."""
+    return load_run(work / trials("seeds")[seed].name)
+
+
+def run_studies(names, source, work: Path, out: Path, mnist_dir=None, seeds=10, jobs=2, threads=1):
+    """Run what is missing of the studies, ``jobs`` trainings side by side; the table of all.
+
+    source : (data, data_dir) of the letters, as for load_images.
+    """
+    from joblib import Parallel, delayed
+
+    work.mkdir(parents=True, exist_ok=True)
+    sources = {"letters": source, "mnist": ("mnist", mnist_dir)}
+    wanted = [trial for name in names for trial in trials(name) if trial.seed < seeds]
+    # one at a time to each worker: trainings differ in length, and a kill should lose few
+    Parallel(n_jobs=jobs, batch_size=1, pre_dispatch=jobs)(
+        delayed(_finish)(trial, sources[trial.data], work, threads) for trial in wanted
+    )
+    return collect(work, out)
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m gmvae_lib.studies",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m gmvae_lib.studies --studies speed --jobs 1 --threads 2",
+    )
+    parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES)
+    parser.add_argument("--data", default=DEVELOPMENT_DATA, help="letters (default: %(default)s)")
+    parser.add_argument("--data-dir", help="folder that holds the data, for torchvision's sets")
+    parser.add_argument("--mnist-dir", default="../shared/data", help="folder that holds MNIST")
+    parser.add_argument("--work", type=Path, default=Path("runs/studies"), help="trainings go here")
+    parser.add_argument("--out", type=Path, default=Path("results/studies.csv"))
+    parser.add_argument("--seeds", type=int, default=10, help="model seeds at most")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each")
+    args = parser.parse_args(argv)
+    try:
+        table = run_studies(
+            args.studies, (args.data, args.data_dir), args.work, args.out, args.mnist_dir,
+            args.seeds, args.jobs, args.threads,
+        )  # fmt: skip
+    except (InputError, OSError) as error:
+        print(f"studies: error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.out}: {len(table)} trials")
+    return 0
+
+
+if __name__ == "__main__":
+    # by its own name: workers could not find what is defined in __main__
+    from gmvae_lib.studies import main
+
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Studies: every row of the tables trains and is measured; labels come after the training."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gmvae_lib import rendered_letters, studies
+from gmvae_lib.config import preset
+from gmvae_lib.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def letters():
+    return rendered_letters(n=780, seed=0)
+
+
+@pytest.fixture
+def source(letters, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "_images", lambda *where: letters)
+    monkeypatch.setattr(studies, "LABELS", (26, 73))
+    return ("rendered", None)
+
+
+def small(trial):
+    """The same trial, made small enough for a test."""
+    model, training = preset("quick", epochs=1)
+    model = replace(
+        trial.model, K=min(trial.model.K, 12), channels=model.channels, features=32, z_dim=8,
+        encoder_hidden=(32,), decoder_hidden=(32,),
+        auxiliary=trial.model.auxiliary and (20,), projection=trial.model.projection and 8,
+    )  # fmt: skip
+    training = replace(
+        trial.training, epochs=1, batch_size=260, elbo_from=0, neighbours_from=0,
+        neighbours=min(trial.training.neighbours, 3), truncate=min(trial.training.truncate, 3),
+    )  # fmt: skip
+    return replace(trial, model=model, training=training)
+
+
+def test_names_tell_all_trials_apart():
+    names = [trial.name for study in studies.STUDIES for trial in studies.trials(study)]
+    assert len(names) == len(set(names))
+    with pytest.raises(InputError, match="study: found 'x'"):
+        studies.trials("x")
+
+
+@pytest.mark.parametrize("variant", list(studies.ablation()))
+def test_every_row_of_the_ablation_trains_and_is_measured(variant, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        studies, "WITHOUT_Q", {name: few(f) for name, f in studies.WITHOUT_Q.items()}
+    )
+    trial = next(t for t in studies.trials("ablation") if t.variant == variant)
+    row = studies.run_trial(small(trial), source, tmp_path, threads=1)
+    assert row["n"] == 624 and 0 < row["graph 26"] < 1 and 0 < row["held-out soft 73"] < 1
+    assert 1 <= row["in_use"] <= 100
+    if trial.after == "q":
+        assert row["elbo"] < 0 and 0 <= row["agreement"] <= np.log(12)
+
+
+def few(clustering):
+    """A clustering without a network, on few images, for speed."""
+    return lambda x, rest, seed: [
+        np.eye(100, dtype=np.float32)[np.arange(len(part)) % 100] for part in (x, rest)
+    ]
+
+
+@pytest.mark.parametrize("after", list(studies.WITHOUT_Q))
+def test_clusterings_without_a_network_give_posteriors(after):
+    x = np.random.default_rng(0).random((150, 60), dtype=np.float32)
+    for q, n in zip(studies.WITHOUT_Q[after](x[:130], x[130:], 0), (130, 20), strict=True):
+        assert q.shape == (n, 100)
+        np.testing.assert_allclose(q.sum(1), 1, rtol=1e-4)
+
+
+def test_labels_do_not_reach_what_is_known_without_them(letters, source, tmp_path, monkeypatch):
+    trial = small(studies.trials("ablation")[0])
+    row = studies.run_trial(trial, source, tmp_path / "a", threads=1)
+    shuffled = replace(letters, labels=np.random.default_rng(1).permutation(letters.labels))
+    monkeypatch.setattr(studies, "_images", lambda *where: shuffled)
+    other = studies.run_trial(trial, source, tmp_path / "b", threads=1)
+    for name in ("loss", "elbo", "agreement", "in_use"):
+        assert row[name] == other[name]
+    assert row["purity"] != other["purity"]
+
+
+def test_a_finished_trial_is_read_not_run(source, tmp_path, monkeypatch):
+    trial = small(studies.trials("seeds")[3])
+    row = studies._finish(trial, source, tmp_path, 1)
+    monkeypatch.setattr(studies, "run_trial", None)
+    assert studies._finish(trial, source, tmp_path, 1) == row
+    table = studies.collect(tmp_path, tmp_path / "studies.csv")
+    assert studies.chosen_seed(table) == 3
+    assert studies.seed_run(tmp_path, 3).history[-1]["loss"] == pytest.approx(row["loss"], abs=1e-4)
