@@ -25,8 +25,6 @@ class GMVAEConfig:
         q(c|x) q(z|x), whose ELBO is exact over c at one decode an image.
     encoder_hidden : widths of the MLP encoder.
     channels, features : widths of the convolutional encoder and of its output.
-    z_encoder : widths of an MLP of its own for q(z|x); () lets it read the encoder's features. What
-        makes two views equal (slant, pen) leaves the features, and z cannot draw without it.
     decoder_hidden : widths of the decoder MLP.
     auxiliary : outputs of each further clustering head that only the consistency term sees
         (over-clustering, Ji et al. 2019); () for none.
@@ -43,7 +41,6 @@ class GMVAEConfig:
     encoder_hidden: tuple[int, ...] = (768, 768, 768, 768)
     channels: tuple[int, ...] = (64, 128, 128)
     features: int = 256
-    z_encoder: tuple[int, ...] = ()
     decoder_hidden: tuple[int, ...] = (512, 768, 768)
     auxiliary: tuple[int, ...] = ()
     projection: int = 0
@@ -52,7 +49,7 @@ class GMVAEConfig:
 
     def __post_init__(self):
         # JSON brings lists back; tuples keep the config hashable and comparable
-        widths = ("encoder_hidden", "channels", "z_encoder", "decoder_hidden", "auxiliary")
+        widths = ("encoder_hidden", "channels", "decoder_hidden", "auxiliary")
         for name in ("image_shape", *widths):
             object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
         for name in ("K", "z_dim", "features"):
@@ -86,6 +83,8 @@ class TrainConfig:
     batch_size : images a step; a smaller data set is one batch.
     learning_rate : of Adam; with ``schedule`` "constant", or "cosine" after a short linear rise.
     weight_decay : decoupled (AdamW).
+    prior_rate : learning rate of p(z|c) and pi as a multiple of the others'. A component's mean
+        learns from its own images alone, a hundredth of a batch, and has a long way to go.
     elbo_weight, consistency_weight, contrast_weight : 0 leaves a part out.
     temperature : of the contrast; smaller looks harder at the most similar images.
     entropy_weight : weight of the marginal entropies in MI; above 1 keeps components in use.
@@ -109,6 +108,7 @@ class TrainConfig:
     learning_rate: float = 1e-3
     schedule: str = "constant"
     weight_decay: float = 0.0
+    prior_rate: float = 1.0
     elbo_weight: float = 1.0
     consistency_weight: float = 0.0
     contrast_weight: float = 0.0
@@ -157,7 +157,6 @@ PRESETS = {
             encoder="conv",
             posterior="shared",
             channels=(32, 64, 128),
-            z_encoder=(512, 512),
             decoder_hidden=(512, 512),
             auxiliary=(400,),
             projection=64,
@@ -169,6 +168,7 @@ PRESETS = {
             learning_rate=2e-3,
             schedule="cosine",
             weight_decay=1e-4,
+            prior_rate=10.0,
             elbo_weight=0.05,
             consistency_weight=1.0,
             contrast_weight=1.0,

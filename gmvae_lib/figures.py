@@ -989,8 +989,8 @@ def grid_of_components(table):
 
 
 @mpl.rc_context(STYLE)
-def model_seeds(table, chosen, counts=(73, 291, 728)):
-    """Accuracy of the graph decoder for each model seed, the published one marked.
+def model_seeds(table, chosen, counts=(73, 291, 728), decoder="smoothed"):
+    """Accuracy of a decoder for each model seed, the published one marked.
 
     Parameters
     ----------
@@ -1001,7 +1001,7 @@ def model_seeds(table, chosen, counts=(73, 291, 728)):
     """
     fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
     for n, colour, marker in zip(counts, (ORANGE, BLUE, GREEN), "sov", strict=True):
-        column = f"graph {n}"
+        column = f"{decoder} {n}"
         ax.plot(table["seed"], table[column], marker, color=colour, ms=8, label=f"{n} labels")
         ax.axhline(table[column].median(), color=colour, lw=0.8, ls="--")
     ax.axvline(chosen, color=GREY, lw=10, alpha=0.3, zorder=0)

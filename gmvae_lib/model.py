@@ -21,7 +21,7 @@ LOG_VARIANCE_RANGE = (-10.0, 10.0)  # exp() outside it is how GMVAE code usually
 class Encoded:
     """What the encoder says of a batch: shapes for B images, D = z_dim."""
 
-    features: torch.Tensor  # [B, F], of the encoder that gives q(c|x)
+    features: torch.Tensor  # [B, F]
     logits: torch.Tensor  # [B, K], q(c|x) before the softmax
     mean: torch.Tensor  # [B, D] (shared) or [B, K, D] (heads): of q(z|x, c)
     log_variance: torch.Tensor  # same shape
@@ -82,10 +82,6 @@ class GMVAE(nn.Module):
         if config.projection:
             sizes = (width, config.features, config.projection)
             self.projection = _mlp(sizes, last_activation=False)
-        self.z_encoder = None
-        if config.z_encoder:
-            sizes = (config.n_pixels, *config.z_encoder)
-            self.z_encoder, width = _mlp(sizes, last_activation=True), sizes[-1]
         n_heads = K if config.posterior == "heads" else 1
         self.mean = nn.Linear(width, n_heads * D)
         self.log_variance = nn.Linear(width, n_heads * D)
@@ -106,12 +102,11 @@ class GMVAE(nn.Module):
 
     def encode(self, x: torch.Tensor) -> Encoded:
         """q(c|x) and q(z|x, c) of images x [B, H*W]."""
-        return self.posterior(self.encoder(x), x)
+        return self.posterior(self.encoder(x))
 
-    def posterior(self, h: torch.Tensor, x: torch.Tensor) -> Encoded:
-        """q(c|x) and q(z|x, c) from the encoder's features h [B, F] of images x [B, H*W]."""
-        h_z = h if self.z_encoder is None else self.z_encoder(x)
-        mean, log_variance = self.mean(h_z), self.log_variance(h_z)
+    def posterior(self, h: torch.Tensor) -> Encoded:
+        """q(c|x) and q(z|x, c) from the encoder's features h [B, F]."""
+        mean, log_variance = self.mean(h), self.log_variance(h)
         if self.config.posterior == "heads":
             shape = (len(h), self.config.K, self.config.z_dim)
             mean, log_variance = mean.view(shape), log_variance.view(shape)

@@ -30,10 +30,9 @@ SEEDS = range(5)
 
 
 def train(images, results: Path, work: Path, args):
-    """Train the preset `best` with several seeds and publish the one with the lowest loss.
+    """Train the preset `best` with several seeds and publish the one whose views agree most.
 
-    The loss is read on the training images and views; no label takes part in the choice. Published
-    are half-precision weights and the posterior.
+    No label takes part in the choice. Published are half-precision weights and the posterior.
     """
     table = studies.run_studies(
         ["seeds"], (args.data, args.data_dir), work, results / STUDIES,

@@ -122,10 +122,16 @@ class _Trainer:
                 "projection: found 0, expected 1 or more for a contrast_weight above 0"
             )
         self.model = GMVAE(model_config).to(device)
+        prior, others = [], []
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                (prior if name.startswith("prior_") else others).append(parameter)
         self.optimizer = torch.optim.AdamW(
-            [p for p in self.model.parameters() if p.requires_grad],
+            [
+                {"params": others, "rate": 1.0, "weight_decay": config.weight_decay},
+                {"params": prior, "rate": config.prior_rate, "weight_decay": 0.0},
+            ],
             lr=config.learning_rate,
-            weight_decay=config.weight_decay,
         )
         self.batch_size = min(config.batch_size, len(pictures))
         self.steps_per_epoch = len(pictures) // self.batch_size  # the odd rest waits an epoch
@@ -182,7 +188,7 @@ class _Trainer:
             parts = [clean, *views]
             h, *views = model.encoder(torch.cat(parts)).split([len(part) for part in parts])
         if n_elbo:
-            encoded = model.posterior(h, clean)
+            encoded = model.posterior(h)
             if waits:
                 encoded.logits = encoded.logits.detach()
             terms = elbo(model, clean, encoded, generator, self.truncation())
@@ -238,7 +244,7 @@ class _Trainer:
     def advance(self, rows) -> dict[str, float]:
         """One optimisation step."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = group["rate"] * self.learning_rate()
         self.model.train()
         with self.autocast:
             loss, log = self.loss(rows)

@@ -238,3 +238,46 @@ def test_gap_against_sharpness_marks_the_least_gap():
     ax = figures.gap_against_sharpness([0.5, 1, 2], [3.0, 2.0, 2.5], 1.5).axes[0]
     assert [list(line.get_ydata()) for line in ax.lines] == [[3, 2, 2.5], [1.5, 1.5]]
     drawn(ax.figure)
+
+
+def trials():
+    rows = [
+        ("seeds", seed, 100, -160.0 - seed, 3.2 + 0.01 * seed, 0.9, 0.75, 0.88, 0.9)
+        for seed in range(4)
+    ]
+    rows += [
+        ("ablation", 0, 100, np.nan, np.nan, 0.57, 0.4, 0.5, 0.55),  # a clustering without q
+        ("ablation", 0, 100, -150.0, 2.0, 0.7, 0.5, 0.6, 0.65),
+        ("K", 0, 26, -170.0, 2.5, 0.6, 0.55, 0.6, 0.6),
+        ("K", 0, 400, -165.0, 3.5, 0.92, 0.6, 0.8, 0.9),
+    ]
+    names = ["study", "seed", "K", "elbo", "agreement", "purity"]
+    return pd.DataFrame(rows, columns=[*names, "graph 73", "graph 291", "graph 728"])
+
+
+def test_criterion_against_accuracy_shows_every_training_that_has_a_criterion():
+    fig = figures.criterion_against_accuracy(trials())
+    drawn(fig)
+    for ax in fig.axes:
+        assert sum(len(points.get_offsets()) for points in ax.collections) == 5
+    with pytest.raises(InputError, match="found no row with agreement"):
+        figures.criterion_against_accuracy(trials().assign(agreement=np.nan))
+
+
+def test_grid_of_components_has_a_curve_for_each_number():
+    table = trials()
+    left, right = figures.grid_of_components(table[table["study"] == "K"]).axes
+    assert list(left.lines[0].get_ydata()) == [0.6, 0.92]
+    assert [line.get_label() for line in right.lines] == ["K = 26", "K = 400"]
+    assert list(right.lines[1].get_xdata()) == [73, 291, 728]
+    drawn(left.figure)
+    with pytest.raises(InputError, match="found no row of the study K"):
+        figures.grid_of_components(table[:0])
+
+
+def test_model_seeds_are_all_shown():
+    table = trials()
+    fig = figures.model_seeds(table[table["study"] == "seeds"], chosen=2, decoder="graph")
+    points = [line for line in fig.axes[0].lines if line.get_label().endswith("labels")]
+    assert [list(line.get_xdata()) for line in points] == [[0, 1, 2, 3]] * 3
+    assert "291 labels" in drawn(fig)

@@ -80,7 +80,8 @@ def test_labels_do_not_reach_what_is_known_without_them(letters, source, tmp_pat
     other = studies.run_trial(trial, source, tmp_path / "b", threads=1)
     for name in ("loss", "elbo", "agreement", "in_use"):
         assert row[name] == other[name]
-    assert row["purity"] != other["purity"]
+    # while what labels measure does change
+    assert any(row[name] != other[name] for name in row if name.startswith(("soft", "hard")))
 
 
 def test_a_finished_trial_is_read_not_run(source, tmp_path, monkeypatch):
