@@ -927,7 +927,7 @@ def criterion_against_accuracy(table, accuracy="graph 291"):
     if table.empty:
         raise InputError(f"table: found no row with agreement and {accuracy}; expected some")
     fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharey=True)
-    kinds = {"ablation": ("ablation, 3 epochs", BLUE, "o"), "seeds": ("recipe", VERMILION, "s")}
+    kinds = {"ablation": ("ablation", BLUE, "o"), "seeds": ("recipe, each seed", VERMILION, "s")}
     for ax, criterion, label in zip(
         axes,
         ("agreement", "elbo"),
@@ -1008,7 +1008,7 @@ def model_seeds(table, chosen, counts=(73, 291, 728), decoder="smoothed"):
     ax.set_xticks(table["seed"])
     ax.set_xlabel("model seed (the grey one is published)")
     ax.set_ylabel("accuracy")
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 

@@ -244,7 +244,7 @@ def test_arguments_that_do_not_fit_are_refused(changed, message, letters):
 def test_methods_need_names_of_their_own(letters):
     q, y = letters
     with pytest.raises(InputError, match="more than once"):
-        sweep({"q": q, "p": q}, y, {"q": decoders(), "p": decoders()}, [7], [0])
+        sweep({"q": q, "p": q}, y, {"q": decoders(q), "p": decoders(q)}, [7], [0])
 
 
 def test_summarise():
@@ -268,8 +268,8 @@ def test_forget_makes_room_for_a_new_posterior(letters, tmp_path):
     new = {"q": q[:, ::-1].copy()}
     with pytest.raises(InputError, match="found q with sha256"):
         sweep(new, y, {"q": decoders(q)}, [10], [0], out=out, progress=False)
-    experiments.forget(out, "q", decoders())
+    experiments.forget(out, "q", decoders(q))
     assert set(pd.read_csv(out)["method"]) == {"recorder"}
     sweep(new, y, {"q": decoders(q)}, [10], [0], out=out, progress=False)
-    assert set(pd.read_csv(out)["method"]) == {"recorder", *decoders()}
-    experiments.forget(tmp_path / "none.csv", "q", decoders())
+    assert set(pd.read_csv(out)["method"]) == {"recorder", *decoders(q)}
+    experiments.forget(tmp_path / "none.csv", "q", decoders(q))
