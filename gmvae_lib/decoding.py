@@ -274,8 +274,9 @@ class GraphDecoder(_Decoder):
     @property
     def label_given_component_(self):
         """p(l|c), float64 [C, K]; every column sums to 1."""
-        affinity = cluster_affinity(together=self.together_)
-        if self.affinity is not None:
+        if self.affinity is None:
+            affinity = cluster_affinity(together=self.together_)
+        else:
             affinity = np.asarray(self.affinity, dtype=np.float64)
         degree = affinity.sum(axis=1, keepdims=True)
         walk = np.divide(affinity, degree, out=np.zeros_like(affinity), where=degree > 0)

@@ -20,6 +20,7 @@ from .decoding import GraphDecoder, cluster_affinity
 from .errors import InputError
 from .experiments import decoders, draw_labelled
 from .images import load_images
+from .latent_maps import latent_means
 from .metrics import components_in_use, purity
 from .runs import environment, load_run, write_atomically
 from .smoothing import smooth_posterior
@@ -234,23 +235,10 @@ def _cluster(trial, pictures, others, work):
         **criteria(run.model, others if len(others) else pictures),
     }
     if trial.after == "mixture of z":
-        z = [_means(run.model, part) for part in (pictures, others)]
+        z = [latent_means(run.model, part) for part in (pictures, others)]
         return known, _mixture(*z, trial.seed)
     q = cluster_posterior(run, pictures)
     return known, [q, cluster_posterior(run, others) if len(others) else q[:0]]
-
-
-def _means(model, pictures):
-    import torch
-
-    from .model import as_batch
-
-    with torch.no_grad():
-        parts = [
-            model.encode(as_batch(pictures[i : i + 1000], model.config)).mean
-            for i in range(0, len(pictures), 1000)
-        ]
-    return torch.cat(parts).numpy()
 
 
 def criteria(model, pictures, n: int = 5000, seed: int = 0) -> dict[str, float]:
