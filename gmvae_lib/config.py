@@ -29,6 +29,8 @@ class GMVAEConfig:
     auxiliary : outputs of each further clustering head that only the consistency term sees
         (over-clustering, Ji et al. 2019); () for none.
     projection : width of the space in which the contrastive term compares images; 0 for none.
+    style : width of a dense layer that reads the pixels for q(z|x, c), beside the encoder's
+        features, which may have forgotten what does not tell images apart; 0 for none.
     learn_weights : learn the mixture weights pi (otherwise uniform, as published).
     prior_std : standard deviation of the random start of the component means.
     """
@@ -44,6 +46,7 @@ class GMVAEConfig:
     decoder_hidden: tuple[int, ...] = (512, 768, 768)
     auxiliary: tuple[int, ...] = ()
     projection: int = 0
+    style: int = 0
     learn_weights: bool = False
     prior_std: float = 0.05
 
@@ -55,8 +58,9 @@ class GMVAEConfig:
         for name in ("K", "z_dim", "features"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        if self.projection < 0:
-            raise InputError(f"projection: found {self.projection}, expected 0 or more")
+        for name in ("projection", "style"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}: found {getattr(self, name)}, expected 0 or more")
         if self.encoder not in ("mlp", "conv"):
             raise InputError(f'encoder: found {self.encoder!r}, expected "mlp" or "conv"')
         if self.posterior not in ("heads", "shared"):
@@ -79,19 +83,18 @@ class TrainConfig:
 
     Parameters
     ----------
-    epochs : passes over the images.
+    epochs : passes over the images with this loss.
+    generative_epochs : further passes in which the encoder and q(c|x) stay as they are and the
+        ELBO alone, at weight 1, trains the rest given them: q(z|x, c), p(z|c), pi, p(x|z).
     batch_size : images a step; a smaller data set is one batch.
-    learning_rate : of Adam; with ``schedule`` "constant", or "cosine" after a short linear rise.
+    learning_rate : of Adam; with ``schedule`` "constant", or "cosine" after a short linear rise,
+        one for the epochs and one for the generative epochs.
     weight_decay : decoupled (AdamW).
     prior_rate : learning rate of p(z|c) and pi as a multiple of the others'. A component's mean
         learns from its own images alone, a hundredth of a batch, and has a long way to go.
     elbo_weight, consistency_weight, contrast_weight : 0 leaves a part out.
     temperature : of the contrast; smaller looks harder at the most similar images.
     entropy_weight : weight of the marginal entropies in MI; above 1 keeps components in use.
-    elbo_fraction : share of the batch, unaltered, on which a step computes the ELBO.
-    elbo_from : epoch from which the ELBO also moves the encoder of q(c|x). Before, it trains the
-        rest, given q(c|x): q(z|x), p(z|c), pi, p(x|z). From a random start it would drown the
-        consistency term, whose gradient is small while q(c|x) is still uniform.
     truncate : with a K-head posterior, decode only this many likeliest components an image, once
         they hold all but ``truncate_below`` of q(c|x) on average over an epoch; 0 for never.
     view_strength, views : of the random views; strength 1 is the tuned one, views the kinds.
@@ -104,6 +107,7 @@ class TrainConfig:
     """
 
     epochs: int = 450
+    generative_epochs: int = 0
     batch_size: int = 128
     learning_rate: float = 1e-3
     schedule: str = "constant"
@@ -114,8 +118,6 @@ class TrainConfig:
     contrast_weight: float = 0.0
     temperature: float = 0.2
     entropy_weight: float = 1.5
-    elbo_fraction: float = 1.0
-    elbo_from: int = 0
     truncate: int = 0
     truncate_below: float = 0.01
     view_strength: float = 1.0
@@ -143,6 +145,10 @@ class TrainConfig:
             raise InputError(
                 f'precision: found {self.precision!r}, expected "auto", "bf16" or "float32"'
             )
+        if self.generative_epochs < 0:
+            raise InputError(
+                f"generative_epochs: found {self.generative_epochs}, expected 0 or more"
+            )
         if self.elbo_weight == 0 and self.consistency_weight == 0:
             raise InputError("elbo_weight, consistency_weight: found 0 and 0, expected one above 0")
 
@@ -160,20 +166,21 @@ PRESETS = {
             decoder_hidden=(512, 512),
             auxiliary=(400,),
             projection=64,
+            style=512,
             learn_weights=True,
+            prior_std=0.3,
         ),
         TrainConfig(
             epochs=6,
+            generative_epochs=30,
             batch_size=500,
             learning_rate=2e-3,
             schedule="cosine",
             weight_decay=1e-4,
             prior_rate=10.0,
-            elbo_weight=0.05,
+            elbo_weight=0.0,  # the ELBO has its own epochs; it would blur q(c|x)
             consistency_weight=1.0,
             contrast_weight=1.0,
-            elbo_fraction=0.5,
-            elbo_from=6,  # never
             neighbours=10,
             neighbours_from=3,
             neighbours_every=2,
@@ -183,8 +190,8 @@ PRESETS = {
 MADE_FOR = {"best": 100_000, "quick": 5_000}  # images; see preset()
 # small enough for a test or a live chapter: a minute or less on a few thousand images
 PRESETS["quick"] = (
-    replace(PRESETS["best"][0], channels=(16, 32), features=128, decoder_hidden=(256,)),
-    replace(PRESETS["best"][1], epochs=30, batch_size=250, elbo_from=30, neighbours=0),
+    replace(PRESETS["best"][0], channels=(16, 32), features=128, decoder_hidden=(256,), style=256),
+    replace(PRESETS["best"][1], epochs=30, generative_epochs=30, batch_size=250, neighbours=0),
 )
 
 
@@ -198,7 +205,7 @@ def preset(
     name : of the preset.
     n_images : images to train on. Fewer than the preset was made for get more epochs, so that the
         training has as many steps: clusters form after a number of steps, not of epochs.
-    epochs : instead of the preset's; its phases (elbo_from, neighbours_from) move in proportion.
+    epochs : instead of the preset's; its phases move in proportion.
     changes : further fields of TrainConfig.
     """
     if name not in PRESETS:
@@ -212,7 +219,7 @@ def preset(
     train_config = replace(
         train_config,
         epochs=epochs,
-        elbo_from=round(ratio * train_config.elbo_from),
+        generative_epochs=round(ratio * train_config.generative_epochs),
         neighbours_from=round(ratio * train_config.neighbours_from),
         neighbours_every=max(1, round(ratio * train_config.neighbours_every)),
     )

@@ -45,7 +45,8 @@ WIDTH = 7.0
 
 # Method of the sweep: name in the legend, colour, line style, marker.
 METHODS = {
-    "smoothed": ("graph, smoothed posterior", WINE, "-", "*"),
+    "neighbours": ("graph and neighbours", WINE, "-", "*"),
+    "smoothed": ("graph, smoothed posterior", WINE, "--", "P"),
     "graph": ("graph", SKY, "-", "P"),
     "soft": ("soft", BLUE, "-", "o"),
     "hard": ("hard", VERMILION, "-", "s"),
@@ -836,22 +837,31 @@ def training_curves(history, K):
     K : int
         Components, marked in the last panel.
     """
+    import pandas as pd
+
     panels = {
         "elbo": ("ELBO, nats an image", BLUE),
         "mutual_information": ("mutual information, nats", VERMILION),
         "components_in_batch": ("components in use", GREEN),
     }
-    panels = {name: look for name, look in panels.items() if name in history[0]}
+    table = pd.DataFrame(history)
+    panels = {name: look for name, look in panels.items() if name in table}
     fig, axes = plt.subplots(
         len(panels), 1, figsize=(WIDTH, 1.9 * len(panels)), sharex=True, squeeze=False
     )
-    epochs = [row["epoch"] for row in history]
     for ax, (name, (label, colour)) in zip(axes[:, 0], panels.items(), strict=True):
-        ax.plot(epochs, [row[name] for row in history], "-o", color=colour, ms=3)
+        known = table.dropna(subset=[name])  # an epoch has only the terms it trained by
+        ax.plot(known["epoch"], known[name], "-o", color=colour, ms=3)
         ax.set_title(label, loc="left")
         if name == "components_in_batch":
             ax.axhline(K, color=BLACK, lw=0.8, ls="--")
-            ax.annotate(f"K = {K}", (epochs[0], K), xytext=(0, -12), textcoords="offset points")
+            ax.annotate(
+                f"K = {K}", (table["epoch"].iloc[0], K), xytext=(0, -12),
+                textcoords="offset points",
+            )  # fmt: skip
+        if "mutual_information" in panels and len(known) < len(table):
+            last = table["mutual_information"].last_valid_index()
+            ax.axvline(table["epoch"][last] + 0.5, color=GREY, lw=0.8, ls=":")
     axes[-1, 0].set_xlabel("epoch")
     axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     return fig
@@ -989,7 +999,7 @@ def grid_of_components(table):
 
 
 @mpl.rc_context(STYLE)
-def model_seeds(table, chosen, counts=(73, 291, 728), decoder="smoothed"):
+def model_seeds(table, chosen, counts=(73, 291, 728), decoder="neighbours"):
     """Accuracy of a decoder for each model seed, the published one marked.
 
     Parameters

@@ -82,6 +82,10 @@ class GMVAE(nn.Module):
         if config.projection:
             sizes = (width, config.features, config.projection)
             self.projection = _mlp(sizes, last_activation=False)
+        if config.style:
+            self.style = _mlp((config.n_pixels, config.style), last_activation=True)
+            self.join = _mlp((config.style + width, config.style), last_activation=True)
+            width = config.style
         n_heads = K if config.posterior == "heads" else 1
         self.mean = nn.Linear(width, n_heads * D)
         self.log_variance = nn.Linear(width, n_heads * D)
@@ -102,16 +106,21 @@ class GMVAE(nn.Module):
 
     def encode(self, x: torch.Tensor) -> Encoded:
         """q(c|x) and q(z|x, c) of images x [B, H*W]."""
-        return self.posterior(self.encoder(x))
+        return self.posterior(x, self.encoder(x))
 
-    def posterior(self, h: torch.Tensor) -> Encoded:
-        """q(c|x) and q(z|x, c) from the encoder's features h [B, F]."""
-        mean, log_variance = self.mean(h), self.log_variance(h)
+    def posterior(self, x: torch.Tensor, h: torch.Tensor, logits=None) -> Encoded:
+        """q(c|x) and q(z|x, c) from images x [B, H*W] and the encoder's features h [B, F].
+
+        logits : of q(c|x), where they are known already.
+        """
+        seen = self.join(torch.cat([self.style(x), h], dim=1)) if self.config.style else h
+        mean, log_variance = self.mean(seen), self.log_variance(seen)
         if self.config.posterior == "heads":
             shape = (len(h), self.config.K, self.config.z_dim)
             mean, log_variance = mean.view(shape), log_variance.view(shape)
         mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
-        return Encoded(h, self.cluster(h), mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+        logits = self.cluster(h) if logits is None else logits
+        return Encoded(h, logits, mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Logits of p(x|z): [..., D] -> [..., H*W]."""

@@ -19,7 +19,7 @@ from .experiments import decoders, forget, label_counts, summarise, sweep
 from .images import load_images
 from .latent_maps import make_maps, save_maps
 from .runs import load_run, save_run, write_atomically
-from .smoothing import smooth_posterior
+from .smoothing import NeighbourDecoder, neighbour_graph, smooth_posterior
 from .styles import caption, figure_1_components, style_table
 
 STEPS = ("train", "posterior", "studies", "decoders", "baselines", "claims", "pictures")
@@ -66,9 +66,13 @@ def posterior(images, results: Path, progress: bool, run=None):
 def decoded(run):
     """What the sweep's decoders see of a published run, and the decoders: (features, methods)."""
     smoothed = smooth_posterior(run.posterior, run.extra["neighbours"])
-    features = {"q": run.posterior, "smoothed": smoothed}
-    graph = {"smoothed": GraphDecoder(cluster_affinity(smoothed))}
-    return features, {"q": decoders(run.posterior), "smoothed": graph}
+    rows = np.arange(len(smoothed))  # of images that the decoder saw all beforehand
+    asks = NeighbourDecoder(smoothed, neighbour_graph(run.extra["neighbours"]))
+    return {"q": run.posterior, "smoothed": smoothed, "rows": rows}, {
+        "q": decoders(run.posterior),
+        "smoothed": {"smoothed": GraphDecoder(cluster_affinity(smoothed))},
+        "rows": {"neighbours": asks},
+    }
 
 
 def write_claims(results: Path):
@@ -223,7 +227,7 @@ def reproduce(args):
         run = load_run(args.results / RUN)
         features, methods = decoded(run)
         for kind, named in methods.items():
-            forget(table, kind, named)  # they take seconds, and the posterior may be a new one
+            forget(table, kind, named)  # they take minutes, and the posterior may be a new one
         counts = label_counts(len(run.labels))
         sweep(features, run.labels, methods, counts, SEEDS, **how)
     if "baselines" in args.steps:

@@ -1,7 +1,9 @@
-"""Posteriors smoothed over neighbouring images: q(c|x) asks the images that look alike."""
+"""Images ask the images that look alike: for their component, without labels, and for a label."""
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 
+from .decoding import GraphDecoder, cluster_affinity
 from .errors import InputError
 
 
@@ -29,18 +31,7 @@ def smooth_posterior(q, neighbours, weight: float = 0.9, steps: int = 10, others
         raise InputError(f"weight: found {weight}; expected 0 or more and below 1")
     if neighbours.ndim != 2 or len(neighbours) != len(q):
         raise InputError(f"neighbours: found shape {neighbours.shape}; expected [{len(q)}, n]")
-    n_pool = len(q if others is None else others)
-    if neighbours.size and not (neighbours.min() >= 0 and neighbours.max() < n_pool):
-        raise InputError(
-            f"neighbours: found rows {neighbours.min()} to {neighbours.max()}; "
-            f"expected 0 to {n_pool - 1}"
-        )
-    from scipy.sparse import csr_matrix
-
-    n = neighbours.shape[1]
-    starts = np.arange(0, neighbours.size + 1, n)
-    share = np.full(neighbours.size, weight / n, dtype=np.float32)
-    mean = csr_matrix((share, neighbours.ravel(), starts), shape=(len(q), n_pool))
+    mean = np.float32(weight) * _mean_over(neighbours, len(q if others is None else others))
     own = (1 - np.float32(weight)) * q
     if others is not None:
         return own + mean @ np.asarray(others, dtype=np.float32)
@@ -48,3 +39,118 @@ def smooth_posterior(q, neighbours, weight: float = 0.9, steps: int = 10, others
     for _ in range(steps):
         smoothed = own + mean @ smoothed
     return smoothed
+
+
+def _mean_over(neighbours, n_pool):
+    """The sparse matrix [N, n_pool] that takes the mean over each row's neighbours."""
+    from scipy.sparse import csr_array
+
+    if neighbours.size and not (neighbours.min() >= 0 and neighbours.max() < n_pool):
+        raise InputError(
+            f"neighbours: found rows {neighbours.min()} to {neighbours.max()}; "
+            f"expected 0 to {n_pool - 1}"
+        )
+    n = neighbours.shape[1]
+    starts = np.arange(0, neighbours.size + 1, n)
+    share = np.full(neighbours.size, 1 / n, dtype=np.float32)
+    return csr_array((share, neighbours.ravel(), starts), shape=(len(neighbours), n_pool))
+
+
+def neighbour_graph(neighbours, later=None):
+    """The graph of images on which labels spread: sparse float32 [N, N], or [N + M, N + M].
+
+    An edge joins two images when either is a neighbour of the other (twice, when both); the weights
+    are the edges over the root of the product of their ends' degrees (Zhou et al. 2004).
+
+    Parameters
+    ----------
+    neighbours : int array [N, n], rows of the nearest images (training.nearest).
+    later : int array [M, n], optional. Nearest among the N of further images, rows N to N + M - 1
+        of the graph: they ask their neighbours and are asked by nobody.
+    """
+    from scipy.sparse import block_array, csr_array, diags_array
+
+    neighbours = np.asarray(neighbours)
+    edges = _mean_over(neighbours, len(neighbours))
+    edges = edges + edges.T
+    root = 1 / np.sqrt(edges.sum(axis=1))  # no degree is 0: each image has its own neighbours
+    graph = csr_array(diags_array(root) @ edges @ diags_array(root), dtype=np.float32)
+    if later is None:
+        return graph
+    asks = _mean_over(np.asarray(later), len(neighbours))
+    return csr_array(block_array([[graph, None], [asks, csr_array((len(later), len(later)))]]))
+
+
+class NeighbourDecoder(ClassifierMixin, BaseEstimator):
+    """The graph decoder's opinion times that of labelled images near by, over the neighbour graph.
+
+    p(l|x) is proportional to p_graph(l|x) * (floor + s_l(x) / sum_l' s_l'(x)), where p_graph is
+    that of `GraphDecoder` and s the label spreading of Zhou et al. 2004 from the labelled images,
+    s <- weight * graph @ s + (1 - weight) * labelled. Clusters say what an image is when no label
+    is near; near labels tell apart what a cluster holds together.
+
+    It sees all images beforehand, so its points are their row numbers: int array [n] or [n, 1].
+
+    Parameters
+    ----------
+    q : array [N, K], posteriors of all images; best smoothed.
+    graph : sparse [N, N], from `neighbour_graph`.
+    weight : of the neighbours, 0 to below 1. steps : of the spreading.
+    floor : opinion of near labels that is common to all classes; smaller trusts them more.
+
+    Attributes
+    ----------
+    classes_ : array [C]
+    proba_ : float32 [N, C], p(l|x) of all images; rows sum to 1.
+    """
+
+    def __init__(self, q, graph, weight=0.99, steps=30, floor=0.03):
+        self.q = q
+        self.graph = graph
+        self.weight = weight
+        self.steps = steps
+        self.floor = floor
+
+    def fit(self, rows, y):
+        rows, y = self._rows(rows), np.asarray(y)
+        if len(rows) != len(y) or not len(y):
+            raise InputError(f"y: found {len(y)} labels for {len(rows)} rows; expected one each")
+        if self.graph.shape != (len(self.q), len(self.q)):
+            raise InputError(
+                f"graph: found shape {self.graph.shape}; expected {(len(self.q), len(self.q))}"
+            )
+        if not 0 <= self.weight < 1:
+            raise InputError(f"weight: found {self.weight}; expected 0 or more and below 1")
+        if not self.floor > 0:
+            raise InputError(f"floor: found {self.floor}; expected above 0")
+        self.classes_, index = np.unique(y, return_inverse=True)
+        clusters = GraphDecoder(cluster_affinity(self.q)).fit(self.q[rows], y)
+        sources = np.zeros((len(self.q), len(self.classes_)), dtype=np.float32)
+        np.add.at(sources, (rows, index), 1)
+        near = sources
+        for _ in range(self.steps):
+            near = np.float32(self.weight) * (self.graph @ near)
+            near[rows] += np.float32(1 - self.weight) * sources[rows]
+        total = near.sum(axis=1, keepdims=True)
+        # an image that no label reached leaves the verdict to its clusters
+        near = np.divide(near, total, out=np.zeros_like(near), where=total > 0)
+        proba = clusters.predict_proba(self.q) * (near + self.floor)
+        self.proba_ = (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
+        return self
+
+    def predict_proba(self, rows):
+        """p(l|x), float32 [n, C], of images by their row numbers."""
+        return self.proba_[self._rows(rows)]
+
+    def predict(self, rows):
+        return self.classes_[self.predict_proba(rows).argmax(axis=1)]
+
+    def _rows(self, rows):
+        rows = np.asarray(rows).reshape(-1)
+        n = len(self.q)
+        if rows.size and not (rows.dtype.kind in "iu" and 0 <= rows.min() and rows.max() < n):
+            raise InputError(
+                f"rows: found {rows.min()} to {rows.max()} of type {rows.dtype}; "
+                f"expected row numbers, 0 to {n - 1}"
+            )
+        return rows

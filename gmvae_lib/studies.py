@@ -1,4 +1,4 @@
-"""Many trainings for one table: seeds, ablation, K, held-out use, MNIST, speed.
+"""Many trainings for one table: seeds, held-out use, ablation, K, MNIST, speed.
 
 ``python -m gmvae_lib.studies --studies seeds ablation`` trains what is missing, one training a
 core, and writes results/studies.csv. Killed, it goes on where it was. Labels are read only after a
@@ -23,7 +23,7 @@ from .images import load_images
 from .latent_maps import latent_means
 from .metrics import components_in_use, purity
 from .runs import environment, load_run, write_atomically
-from .smoothing import smooth_posterior
+from .smoothing import NeighbourDecoder, neighbour_graph, smooth_posterior
 
 DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 SEEDS = range(10)  # of the model
@@ -47,7 +47,7 @@ class Trial:
     held_out: bool = False  # train on 80 % of the images, measure the ELBO on the others
     after: str = "q"  # what clusters: the model's q(c|x), or a key of WITHOUT_Q
     data: str = "letters"
-    smoothed: bool = False  # measure also with posteriors smoothed over neighbours; a minute
+    neighbours: bool = False  # measure also the decoders that ask neighbours; a minute or two
 
     @property
     def name(self) -> str:
@@ -64,8 +64,14 @@ def trials(study: str) -> list[Trial]:
     """The trainings of a study, those of the first seed first."""
     if study == "seeds":
         return [
-            Trial(study, "full recipe", seed, *preset("best", seed=seed), smoothed=True)
+            Trial(study, "full recipe", seed, *preset("best", seed=seed), neighbours=True)
             for seed in SEEDS
+        ]
+    if study == "held-out":
+        recipe = preset("best")
+        return [
+            Trial(study, "full recipe", 0, *recipe, held_out=True, neighbours=True),
+            Trial(study, "plain GMVAE, equal compute", 0, *plain(recipe[1].epochs), held_out=True),
         ]
     if study == "speed":
         # the search for neighbours pays later than in the first two epochs
@@ -75,7 +81,7 @@ def trials(study: str) -> list[Trial]:
         ]
     if study == "mnist":
         model, training = _changed({"K": 30}, {}, ABLATION_EPOCHS)
-        return [Trial(study, "K = 30", 0, model, training, data="mnist", smoothed=True)]
+        return [Trial(study, "K = 30", 0, model, training, data="mnist", neighbours=True)]
     if study == "K":
         return [
             Trial(study, f"K = {K}", 0, *_changed({"K": K}, {}, ABLATION_EPOCHS), held_out=True)
@@ -85,7 +91,7 @@ def trials(study: str) -> list[Trial]:
         return [
             Trial(
                 study, variant, seed, model, replace(training, seed=seed), True, after,
-                smoothed=variant == "the recipe",
+                neighbours=variant == "the recipe",
             )
             for seed in range(3)
             for variant, (model, training, after) in ablation().items()
@@ -93,7 +99,23 @@ def trials(study: str) -> list[Trial]:
     raise InputError(f"study: found {study!r}, expected one of {', '.join(STUDIES)}")
 
 
-STUDIES = ("seeds", "ablation", "K", "mnist", "speed")
+STUDIES = ("seeds", "held-out", "ablation", "K", "mnist", "speed")
+
+
+def plain(epochs: int) -> tuple[GMVAEConfig, TrainConfig]:
+    """The model of the recipe trained by the ELBO alone, for as long as ``epochs`` of the recipe.
+
+    Without views an epoch takes a third of the time, and there is no second stage; ``minutes`` of
+    the rows tell how equal it was.
+    """
+    return _changed(
+        {"auxiliary": (), "projection": 0},
+        {
+            "elbo_weight": 1.0, "consistency_weight": 0.0, "contrast_weight": 0.0,
+            "neighbours": 0, "generative_epochs": 0,
+        },
+        round(3.5 * epochs),
+    )  # fmt: skip
 
 
 def ablation() -> dict[str, tuple[GMVAEConfig, TrainConfig, str]]:
@@ -102,31 +124,26 @@ def ablation() -> dict[str, tuple[GMVAEConfig, TrainConfig, str]]:
     def row(model_changes=(), training_changes=(), epochs=ABLATION_EPOCHS):
         return *_changed(dict(model_changes), dict(training_changes), epochs), "q"
 
-    alone = {"consistency_weight": 0.0, "contrast_weight": 0.0, "neighbours": 0}
-    # without views a step costs half as much
-    plain = row(
-        {"auxiliary": (), "projection": 0},
-        alone | {"elbo_weight": 1.0, "elbo_fraction": 1.0, "elbo_from": 0},
-        2 * ABLATION_EPOCHS,
-    )
-    vae = replace(plain[0], K=1), plain[1]
+    alone = plain(ABLATION_EPOCHS)
+    vae = replace(alone[0], K=1), alone[1]
     return {
         "the recipe": row(),
         "without contrast": row({"projection": 0}, {"contrast_weight": 0.0}),
-        "without mutual information": row({}, {"consistency_weight": 0.0, "elbo_from": 0}),
-        "plain GMVAE, equal compute": plain,
+        # without it nothing but the ELBO moves q(c|x)
+        "without mutual information": row({}, {"consistency_weight": 0.0, "elbo_weight": 0.05}),
+        "plain GMVAE, equal compute": (*alone, "q"),
         "plain VAE, then Gaussian mixture": (*vae, "mixture of z"),
         "k-means on 50 principal components": (*vae, "k-means of components"),
         "Gaussian mixture on 50 principal components": (*vae, "mixture of components"),
         "without thickness and intensity": row({}, {"views": ("affine", "elastic")}),
-        "ELBO moves q(c|x) in the second half": row({}, {"elbo_from": 1}),
         "affine views only": row({}, {"views": ("affine",)}),
         "without auxiliary head": row({"auxiliary": ()}),
         "MLP encoder": row({"encoder": "mlp", "encoder_hidden": (768, 768, 768, 256)}),
         "without neighbours": row({}, {"neighbours": 0}),
         "k-means on pixels": (*vae, "k-means of pixels"),
         "Gaussian mixture on pixels": (*vae, "mixture of pixels"),
-        "ELBO moves q(c|x) from the start": row({}, {"elbo_from": 0}),
+        "ELBO moves q(c|x)": row({}, {"elbo_weight": 0.05}),
+        "q(z|x) does not read the pixels": row({"style": 0}),
         "without elastic views": row({}, {"views": ("affine", "thickness", "intensity")}),
         "uniform mixture weights": row({"learn_weights": False}),
         "plain GMVAE, preset paper, 1 of 450 epochs": (*_changed({}, {}, 1, "paper"), "q"),
@@ -205,10 +222,13 @@ def run_trial(trial: Trial, source: tuple[str, str | None], work: Path, threads:
             **unsupervised,
             "purity": purity(posteriors[0].argmax(1), labels[0]),
             "in_use": components_in_use(posteriors[0]),
-            **accuracies(posteriors, labels),
+            **accuracies(
+                {name: (decoder, *posteriors) for name, decoder in decoders(posteriors[0]).items()},
+                labels,
+            ),
             **(
-                smoothed_accuracies(trial, work, posteriors, labels, (pictures, others))
-                if trial.smoothed
+                neighbour_accuracies(trial, work, labels, (pictures, others))
+                if trial.neighbours
                 else {}
             ),
             "data": images.provenance["name"],
@@ -268,43 +288,49 @@ def criteria(model, pictures, n: int = 5000, seed: int = 0) -> dict[str, float]:
     return {"elbo": torch.cat(bound).mean().item(), "agreement": agreement.item()}
 
 
-def smoothed_accuracies(trial, work, posteriors, labels, pictures):
-    """Accuracy of the graph decoder on posteriors smoothed over neighbours; purity of these."""
+def neighbour_accuracies(trial, work, labels, pictures):
+    """Accuracy of the two decoders that ask neighbours, and purity of smoothed posteriors."""
     from .model import embed
     from .training import nearest
 
     model = load_run(work / trial.name).model
-    (q, features), (q_rest, rest) = (
-        embed(model, part) if len(part) else (posteriors[1], None) for part in pictures
-    )
-    smoothed = [smooth_posterior(q, nearest(features, NEIGHBOURS)), q_rest]
-    if rest is not None:
-        among = nearest(rest, NEIGHBOURS, pool=features)
-        smoothed[1] = smooth_posterior(q_rest, among, others=smoothed[0])
-    only = {"smoothed": GraphDecoder(cluster_affinity(smoothed[0]))}
-    found = accuracies(smoothed, labels, only)
-    return {"smoothed purity": purity(smoothed[0].argmax(1), labels[0]), **found}
+    q, features = embed(model, pictures[0])
+    near, later = nearest(features, NEIGHBOURS), None
+    smoothed = smooth_posterior(q, near)
+    n, rest = len(smoothed), smoothed[:0]
+    if len(pictures[1]):
+        q_rest, features_rest = embed(model, pictures[1])
+        later = nearest(features_rest, NEIGHBOURS, pool=features)
+        rest = smooth_posterior(q_rest, later, others=smoothed)
+    rows = np.arange(n + len(rest))
+    decoder = NeighbourDecoder(np.concatenate([smoothed, rest]), neighbour_graph(near, later))
+    methods = {
+        "smoothed": (GraphDecoder(cluster_affinity(smoothed)), smoothed, rest),
+        "neighbours": (decoder, rows[:n], rows[n:]),
+    }
+    pure = purity(smoothed.argmax(1), labels[0])
+    return {"smoothed purity": pure, **accuracies(methods, labels)}
 
 
-def accuracies(posteriors, labels, methods=None) -> dict[str, float]:
+def accuracies(methods, labels) -> dict[str, float]:
     """Mean accuracy over the label seeds by decoder and label count, "graph 291" and so on.
 
-    posteriors, labels : of the images trained on, which get the labels, and of held-out ones
-    ("held-out graph 291"; none where there are none). The accuracy is that on unlabelled images.
+    methods : by name (decoder, what it sees of the images trained on, and of the held-out ones).
+    labels : of both. The images trained on get the labels, and the accuracy is that on the others
+        of them; "held-out graph 291" is that on the held-out ones, where there are any.
     """
-    (q, q_rest), (y, y_rest) = posteriors, labels
-    methods, found = methods or decoders(q), {}
+    (y, y_rest), found = labels, {}
     for n_labels in LABELS:
         for seed in LABEL_SEEDS:
             labelled = draw_labelled(len(y), n_labels, seed)
             unlabelled = np.ones(len(y), dtype=bool)
             unlabelled[labelled] = False
-            for name, decoder in methods.items():
-                decoder.fit(q[labelled], y[labelled])
-                right = decoder.predict(q) == y
+            for name, (decoder, seen, seen_rest) in methods.items():
+                decoder.fit(seen[labelled], y[labelled])
+                right = decoder.predict(seen) == y
                 found.setdefault(f"{name} {n_labels}", []).append(right[unlabelled].mean())
                 if len(y_rest):
-                    score = (decoder.predict(q_rest) == y_rest).mean()
+                    score = (decoder.predict(seen_rest) == y_rest).mean()
                     found.setdefault(f"held-out {name} {n_labels}", []).append(score)
     return {name: float(np.mean(values)) for name, values in found.items()}
 

@@ -135,23 +135,33 @@ class _Trainer:
         )
         self.batch_size = min(config.batch_size, len(pictures))
         self.steps_per_epoch = len(pictures) // self.batch_size  # the odd rest waits an epoch
-        self.n_steps = config.epochs * self.steps_per_epoch
+        self.n_joint = config.epochs * self.steps_per_epoch
+        self.n_steps = self.n_joint + config.generative_epochs * self.steps_per_epoch
         use_bf16 = config.precision == "bf16" or (config.precision == "auto" and fast_bf16(device))
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bf16)
         self.step = 0
         self.sums: dict[str, float] = {}  # of the epoch under way
         self.history: list[dict] = []
         self.neighbours: np.ndarray | None = None  # int32 [N, neighbours]
+        self.known: tuple[np.ndarray, np.ndarray] | None = None  # q(c|x) and features, for good
 
     # ---- one step ------------------------------------------------------------------------
+
+    @property
+    def generative(self) -> bool:
+        """Whether the clusters are done and the ELBO trains the rest."""
+        return self.step >= self.n_joint
 
     def learning_rate(self) -> float:
         if self.config.schedule == "constant":
             return self.config.learning_rate
-        warm_up = max(1, round(WARM_UP * self.n_steps))
-        if self.step < warm_up:
-            return self.config.learning_rate * (self.step + 1) / warm_up
-        done = (self.step - warm_up) / max(1, self.n_steps - warm_up)
+        step, n_steps = self.step, self.n_joint
+        if self.generative:
+            step, n_steps = step - n_steps, self.n_steps - n_steps
+        warm_up = max(1, round(WARM_UP * n_steps))
+        if step < warm_up:
+            return self.config.learning_rate * (step + 1) / warm_up
+        done = (step - warm_up) / max(1, n_steps - warm_up)
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def batch(self, rows) -> torch.Tensor:
@@ -170,37 +180,20 @@ class _Trainer:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         loss, log = torch.zeros((), device=self.device), {}
         x = self.batch(rows)
-        n_elbo = math.ceil(config.elbo_fraction * len(rows)) if config.elbo_weight else 0
-        clean, views = x[:n_elbo], []
+        clean, views = x if config.elbo_weight else x[:0], []
         if config.consistency_weight or config.contrast_weight:
             shape = (-1, 1, *model.config.image_shape)
             other = x if self.neighbours is None else self.batch(self.partners(rows, rng))
             for view in (x, other):
                 view = random_view(view.view(shape), generator, config.view_strength, config.views)
                 views.append(view.flatten(1))
-        waits = views and self.step < config.elbo_from * self.steps_per_epoch
-        if waits:
-            h = self.fixed_features(clean)
-            views = model.encoder(torch.cat(views)).split(len(x))
-        else:
-            # one pass for all parts: batch statistics in training are then those of clean and
-            # altered images together, which the running statistics of evaluation stand for
-            parts = [clean, *views]
-            h, *views = model.encoder(torch.cat(parts)).split([len(part) for part in parts])
-        if n_elbo:
-            encoded = model.posterior(h)
-            if waits:
-                encoded.logits = encoded.logits.detach()
-            terms = elbo(model, clean, encoded, generator, self.truncation())
-            loss = loss - config.elbo_weight * terms.elbo.mean()
-            log |= {
-                "elbo": terms.elbo.mean(),
-                "reconstruction": terms.reconstruction.mean(),
-                "kl_z": terms.kl_z.mean(),
-                "kl_c": terms.kl_c.mean(),
-            }
-            if config.truncate:
-                log |= self.truncation_log(encoded, terms)
+        # one pass for all parts: batch statistics in training are then those of clean and
+        # altered images together, which the running statistics of evaluation stand for
+        parts = [clean, *views]
+        h, *views = model.encoder(torch.cat(parts)).split([len(part) for part in parts])
+        if config.elbo_weight:
+            value, log = self.elbo(clean, model.posterior(clean, h), generator)
+            loss = loss - config.elbo_weight * value
         if views:
             value, information = consistency(model, *views, config.entropy_weight)
             loss = loss - config.consistency_weight * value
@@ -213,20 +206,39 @@ class _Trainer:
         used = model.cluster(seen).argmax(1).unique().numel()
         return loss, {"loss": loss, **log, "components_in_batch": torch.tensor(float(used))}
 
-    @torch.no_grad()
-    def fixed_features(self, x) -> torch.Tensor:
-        """The encoder's features of x, as evaluation would give them; it does not notice."""
-        self.model.encoder.eval()
-        h = self.model.encoder(x)
-        self.model.encoder.train()
-        return h
+    def generative_loss(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Minus the ELBO of a batch, given q(c|x) and features that no longer change."""
+        if self.known is None:
+            self.known = embed(self.model, self.pictures, device=self.device)
+            self.model.train()
+        q, h = (torch.from_numpy(part[rows]).to(self.device) for part in self.known)
+        logits = q.clamp_min(torch.finfo(q.dtype).tiny).log()
+        rng = np.random.default_rng((self.config.seed, 1, self.step))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        x = self.batch(rows)
+        value, log = self.elbo(x, self.model.posterior(x, h, logits), generator)
+        return -value, {"loss": -value, **log}
+
+    def elbo(self, x, encoded: Encoded, generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Mean ELBO of a batch, and its parts for the history."""
+        terms = elbo(self.model, x, encoded, generator, self.truncation())
+        log = {
+            "elbo": terms.elbo.mean(),
+            "reconstruction": terms.reconstruction.mean(),
+            "kl_z": terms.kl_z.mean(),
+            "kl_c": terms.kl_c.mean(),
+        }
+        if self.config.truncate:
+            log |= self.truncation_log(encoded, terms)
+        return log["elbo"], log
 
     def truncation(self) -> int | None:
         """Components to decode an image; None for all, until q(c|x) is sharp enough."""
         config = self.config
         if not (config.truncate and self.history):
             return None
-        sharp = self.history[-1]["discarded"] <= config.truncate_below
+        # unknown in an epoch that did not compute the ELBO
+        sharp = self.history[-1].get("discarded", 1.0) <= config.truncate_below
         return config.truncate if sharp else None
 
     def truncation_log(self, encoded: Encoded, terms) -> dict[str, torch.Tensor]:
@@ -247,7 +259,7 @@ class _Trainer:
             group["lr"] = group["rate"] * self.learning_rate()
         self.model.train()
         with self.autocast:
-            loss, log = self.loss(rows)
+            loss, log = (self.generative_loss if self.generative else self.loss)(rows)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"loss: found {loss.item()} at step {self.step}, expected a finite number; "
@@ -294,7 +306,8 @@ class _Trainer:
     def find_neighbours(self, epoch, i) -> None:
         config = self.config
         since = epoch - config.neighbours_from
-        if not config.neighbours or since < 0 or i > 0 or since % config.neighbours_every:
+        wanted = config.neighbours and not self.generative
+        if not wanted or since < 0 or i > 0 or since % config.neighbours_every:
             return  # not wanted, not yet, or still the ones the checkpoint brought
         with self.autocast:
             _, features = embed(self.model, self.pictures, device=self.device)

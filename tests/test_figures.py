@@ -137,6 +137,15 @@ def test_training_curves_leave_out_what_a_training_did_not_have():
     assert "mutual information, nats" not in texts
 
 
+def test_training_curves_draw_each_term_where_it_was_trained_by():
+    history = [{"epoch": e, "mutual_information": e, "components_in_batch": 5} for e in (1, 2)]
+    history += [{"epoch": e, "elbo": -200 + e} for e in (3, 4, 5)]
+    fig = figures.training_curves(history, K=10)
+    drawn(fig)
+    assert [list(ax.lines[0].get_xdata()) for ax in fig.axes] == [[3, 4, 5], [1, 2], [1, 2]]
+    assert all(ax.lines[-1].get_xdata()[0] == 2.5 for ax in fig.axes)  # where the one ends
+
+
 def test_chosen_against_random_has_a_panel_for_each_decoder():
     random = summary(["soft", "bayes"])
     chosen = random.rename(columns={"mean": "accuracy"})[["method", "n_labels", "accuracy"]]

@@ -109,8 +109,8 @@ def test_small_sets_train_for_as_many_steps():
     assert full == preset("best")[1] == preset("best", n_images=145_600)[1]
     _, small = preset("best", n_images=5_000)
     assert small.epochs * 5_000 >= full.epochs * 100_000
-    for name in ("elbo_from", "neighbours_from", "neighbours_every"):
+    for name in ("generative_epochs", "neighbours_from", "neighbours_every"):
         share = getattr(full, name) / full.epochs
         assert getattr(small, name) / small.epochs == pytest.approx(share)
     assert preset("paper", n_images=10)[1].epochs == 450
-    assert preset("best", epochs=3, seed=7)[1].elbo_from == 3
+    assert preset("best", epochs=3, seed=7)[1].generative_epochs == 15

@@ -41,7 +41,8 @@ def test_published_posterior_comes_from_weights_and_pixels(run, emnist_letters_p
 def test_published_run_is_whole(run):
     assert run.posterior.shape == (len(run.labels), run.model_config.K)
     assert components_in_use(run.posterior) == run.model_config.K
-    assert len(run.history) == run.train_config.epochs
+    training = run.train_config
+    assert len(run.history) == training.epochs + training.generative_epochs
 
 
 def test_decoder_accuracies_come_from_the_published_posterior(run, table):

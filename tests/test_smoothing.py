@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gmvae_lib.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.errors import InputError
-from gmvae_lib.smoothing import smooth_posterior
+from gmvae_lib.smoothing import NeighbourDecoder, neighbour_graph, smooth_posterior
 
 
 @st.composite
@@ -58,3 +59,85 @@ def test_later_images_ask_those_smoothed_before():
 def test_bad_input_is_named(neighbours, weight, message):
     with pytest.raises(InputError, match=message):
         smooth_posterior(np.eye(2), neighbours, weight)
+
+
+# ---- labels that spread over the neighbour graph ------------------------------------------------
+
+
+def dense_graph(neighbours):
+    n = len(neighbours)
+    edges = np.zeros((n, n))
+    for i, near in enumerate(neighbours):
+        for j in near:
+            edges[i, j] += 1
+            edges[j, i] += 1
+    degree = edges.sum(axis=1)
+    return edges / np.sqrt(degree[:, None] * degree[None])
+
+
+@given(problems())
+@settings(deadline=None, max_examples=20)
+def test_the_graph_is_its_formula(problem):
+    _, neighbours = problem
+    found = neighbour_graph(neighbours).toarray()
+    np.testing.assert_allclose(found, dense_graph(neighbours), atol=1e-6)
+    later = neighbours[:1]
+    whole = neighbour_graph(neighbours, later).toarray()
+    n = len(neighbours)
+    np.testing.assert_array_equal(whole[:n, :n], found)
+    assert not whole[:, n:].any()  # nobody asks a later image
+    expected = np.bincount(later[0], minlength=n) / later.shape[1]
+    np.testing.assert_allclose(whole[n, :n], expected, atol=1e-6)
+
+
+@given(problems(), st.integers(1, 6), st.integers(1, 3))
+@settings(deadline=None, max_examples=40)
+def test_the_neighbour_decoder_is_its_formula(problem, steps, n_classes):
+    q, neighbours = problem
+    q = q.astype(np.float32)
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(q))[: max(1, len(q) // 3)]
+    y = rng.integers(0, n_classes, len(rows))
+    decoder = NeighbourDecoder(q, neighbour_graph(neighbours), weight=0.7, steps=steps, floor=0.1)
+    found = decoder.fit(rows, y).predict_proba(np.arange(len(q)))
+
+    sources = (np.unique(y) == y[:, None]).astype(float)
+    labelled = np.zeros((len(q), sources.shape[1]))
+    labelled[rows] = sources
+    near = labelled
+    for _ in range(steps):
+        near = 0.7 * dense_graph(neighbours) @ near + 0.3 * labelled
+    total = near.sum(axis=1, keepdims=True)
+    near = np.where(total > 0, near / np.where(total > 0, total, 1), 0)
+    graph = GraphDecoder(cluster_affinity(q)).fit(q[rows], y)
+    expected = graph.predict_proba(q) * (near + 0.1)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_near_labels_tell_apart_what_a_cluster_holds_together():
+    q = np.ones((6, 1), dtype=np.float32)  # one component for all
+    neighbours = np.array([[1], [2], [0], [4], [5], [3]])  # two rings of three images
+    decoder = NeighbourDecoder(q, neighbour_graph(neighbours)).fit([[0], [3]], ["a", "b"])
+    assert list(decoder.predict(np.arange(6))) == list("aaabbb")
+    # an image that no label reaches has the verdict of its component, here a tie
+    alone = NeighbourDecoder(q, neighbour_graph(neighbours)).fit([0, 1], ["a", "b"])
+    np.testing.assert_allclose(alone.predict_proba([4]), [[0.5, 0.5]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "message"),
+    [
+        ({}, [0, 9], "rows: found 0 to 9 of type int64; expected row numbers, 0 to 3"),
+        ({}, [0.0, 1.0], "rows: found 0.0 to 1.0 of type float64"),
+        ({}, [0], "y: found 2 labels for 1 rows"),
+        ({"weight": 1.0}, [0, 1], "weight: found 1.0"),
+        ({"floor": 0.0}, [0, 1], "floor: found 0.0; expected above 0"),
+        ({"q": np.eye(3)}, [0, 1], r"graph: found shape \(4, 4\); expected \(3, 3\)"),
+    ],
+)
+def test_bad_input_to_the_neighbour_decoder_is_named(changes, rows, message):
+    graph = neighbour_graph([[1], [2], [3], [0]])
+    decoder = NeighbourDecoder(**({"q": np.eye(4), "graph": graph} | changes))
+    with pytest.raises(InputError, match=message):
+        decoder.fit(np.array(rows), [0, 1])

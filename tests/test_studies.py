@@ -27,11 +27,12 @@ def small(trial):
     model, training = preset("quick", epochs=1)
     model = replace(
         trial.model, K=min(trial.model.K, 12), channels=model.channels, features=32, z_dim=8,
-        encoder_hidden=(32,), decoder_hidden=(32,),
+        encoder_hidden=(32,), decoder_hidden=(32,), style=trial.model.style and 16,
         auxiliary=trial.model.auxiliary and (20,), projection=trial.model.projection and 8,
     )  # fmt: skip
     training = replace(
-        trial.training, epochs=1, batch_size=260, elbo_from=0, neighbours_from=0,
+        trial.training, epochs=1, batch_size=260, neighbours_from=0,
+        generative_epochs=min(trial.training.generative_epochs, 1),
         neighbours=min(trial.training.neighbours, 3), truncate=min(trial.training.truncate, 3),
     )  # fmt: skip
     return replace(trial, model=model, training=training)

@@ -10,6 +10,8 @@ from gmvae_lib import InputError, TrainConfig, cluster_posterior, fit, load_run,
 from gmvae_lib import training as training_module
 from gmvae_lib.images import ImageSet
 from gmvae_lib.metrics import components_in_use, purity
+from gmvae_lib.model import as_batch
+from gmvae_lib.objective import elbo
 from gmvae_lib.training import CHECKPOINT, nearest
 
 
@@ -31,7 +33,7 @@ def tiny():
             train_config,
             epochs=4,
             batch_size=100,
-            elbo_from=2,
+            generative_epochs=2,
             neighbours=5,
             neighbours_from=1,
             neighbours_every=2,
@@ -203,19 +205,37 @@ def test_nearest_is_brute_force():
     assert nearest(features[:3], 10).shape == (3, 2)
 
 
-def test_until_elbo_from_the_elbo_leaves_the_clusters_alone(tiny, few):
+def test_generative_epochs_leave_the_clusters_alone(tiny, few):
     model_config, train_config = tiny
-    apart = replace(train_config, elbo_from=train_config.epochs)
-    with_elbo = fit(few, model_config, apart)
-    without = fit(few, model_config, replace(apart, elbo_weight=0.0))
+    with_elbo = fit(few, model_config, train_config)
+    without = fit(few, model_config, replace(train_config, generative_epochs=0))
     clusters = ("encoder.", "cluster.", "auxiliary.", "projection.")
     names = [name for name in with_elbo.state if name.startswith(clusters)]
     assert len(names) > 10
     assert all(np.array_equal(with_elbo.state[n], without.state[n]) for n in names)
-    assert not np.array_equal(with_elbo.state["prior_mean"], without.state["prior_mean"])
-    # and from then on it does not
-    joint = fit(few, model_config, replace(apart, elbo_from=0))
+    rest = [name for name in with_elbo.state if not name.startswith(clusters)]
+    assert not any(np.array_equal(with_elbo.state[n], without.state[n]) for n in rest)
+    epochs = train_config.epochs
+    assert with_elbo.history[epochs]["elbo"] < with_elbo.history[-1]["elbo"]  # it learns
+    assert "elbo" not in with_elbo.history[epochs - 1]
+    # joined to the other terms, the ELBO moves them
+    joint = fit(few, model_config, replace(train_config, elbo_weight=0.05))
     assert not np.array_equal(with_elbo.state["cluster.weight"], joint.state["cluster.weight"])
+
+
+def test_the_elbo_of_the_generative_epochs_is_that_of_evaluation(tiny, few):
+    """Given the stored q(c|x) and features, the loss is minus the ELBO of the model as it is."""
+    model_config, train_config = tiny
+    trainer = training_module._Trainer(few.images, model_config, train_config, torch.device("cpu"))
+    trainer.step = trainer.n_joint
+    rows = np.arange(50)
+    loss, _ = trainer.generative_loss(rows)
+    model = trainer.model.eval()
+    x = as_batch(few.images[rows], model_config)
+    rng = np.random.default_rng((train_config.seed, 1, trainer.step))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    expected = -elbo(model, x, model.encode(x), generator).elbo.mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_truncation_waits_until_the_posterior_is_sharp(few):
