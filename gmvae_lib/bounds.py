@@ -23,12 +23,13 @@ import mpmath
 import numpy as np
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import gammaln, xlogy
+from scipy.special import gammaln, pdtr, xlogy
+from scipy.stats import binom
 
 from gmvae_lib.errors import InputError
 
 METHODS = ("exact", "poisson", "union", "montecarlo")
-FALLBACKS = ("nearest", "none")
+FALLBACKS = ("nearest", "none", "first")
 
 # Sums round the circle leave out less than exp(-LOG_ERROR), 1e-20, of what they keep.
 LOG_ERROR = 46.0
@@ -36,6 +37,10 @@ LOG_ERROR = 46.0
 INTEGER_WORK = 10**6
 # Up to this many labels a cluster's vote is exact; above, Poissonised (error under 1e-4).
 EXACT_VOTES = 1000
+# Three labels or more: beyond so many votes by Chernoff's bound, no exact number is searched for.
+MOST_VOTES = 20_000
+# More labels than anybody will have; beyond, whole numbers and doubles part ways.
+MOST_LABELS = 10**15
 
 
 # ---------------------------------------------------------------------------------- arguments
@@ -134,8 +139,15 @@ def _clusters(weights, population):
     return _Clusters(shares[shares > 0], n_images, int(np.sum(shares == 0)))
 
 
-def _check_draws(n_labels, clusters):
+def _check_n_labels(n_labels):
     n_labels = _check_count("n_labels", n_labels)
+    if n_labels > MOST_LABELS:
+        raise InputError(f"n_labels: found {n_labels}, expected at most {MOST_LABELS:.0e}")
+    return n_labels
+
+
+def _check_draws(n_labels, clusters):
+    n_labels = _check_n_labels(n_labels)
     if clusters.n_images is not None and n_labels > clusters.n_images:
         raise InputError(
             f"n_labels: found {n_labels}, expected at most the population, {clusters.n_images}"
@@ -319,8 +331,10 @@ def _coverage(clusters, n, method, all_but):
     union = float(max(0.0, 1 - _missed(clusters, n).sum() / (all_but + 1)))
     if method == "union":
         return union
-    # Near 1 the union bound is more precise than the integral, whose rounding stays.
-    return max(union, _exact_coverage(clusters, n, all_but))
+    exact = _exact_coverage(clusters, n, all_but)
+    # Near 1 the union bound is more precise than the integral, whose rounding stays; near 0 it is
+    # itself rounding.
+    return max(union, exact) if union > 0.5 else exact
 
 
 def coverage_probability(
@@ -354,6 +368,11 @@ def _smallest(holds, start=1):
     low, high, step = 0, start, 1
     while not holds(high):
         low, high, step = high, high + step, 2 * step
+        if high > MOST_LABELS:
+            raise InputError(
+                f"weights: found that more than {MOST_LABELS:.0e} labels are needed, expected "
+                f"clusters large enough to be reached by fewer"
+            )
     if low == 0:
         while high - step > 0 and holds(high - step):
             high, step = high - step, 2 * step
@@ -475,9 +494,10 @@ def expected_missing_mass(weights, n_labels, population=None):
 def missing_mass_bound(weights, n_labels, confidence=0.95, population=None):
     """Upper bound that the missing mass stays under with probability >= `confidence`.
 
-    The indicators of missed clusters are negatively associated, so Chernoff's bound for independent
-    ones holds, at the best t: (sum log(1 - q_c + q_c e^{t pi_c}) - log(1 - confidence)) / t with
-    q_c = P(cluster c missed) (Dubhashi & Ranjan 1998; Ben-Hamou, Boucheron & Ohannessian 2017).
+    Clusters are missed together no more often than if they were independent, P(all of S missed) <=
+    prod q_c with q_c = P(cluster c missed), so Chernoff's bound for independent ones holds, at the
+    best t: (sum log(1 - q_c + q_c e^{t pi_c}) - log(1 - confidence)) / t (proved in chapter 3; see
+    Ben-Hamou, Boucheron & Ohannessian 2017).
     """
     confidence = _check_open_unit("confidence", confidence)
     clusters = _clusters(weights, population)
@@ -519,46 +539,46 @@ def _vote_probabilities(label_probs, weight, n, poisson=False):
     """P(label l gets the most of a cluster's votes, ties to the first label) [L]; n draws in all.
 
     The rest, 1 - sum, is the probability that the cluster gets no vote. With N ~ Poisson(n) draws
-    the votes v_l ~ Poisson(n weight p_l) are independent, and l wins with v votes when the labels
-    before it have fewer and those after it no more. Exact for n draws by `_mean_round_circle`.
+    (`poisson`) the votes v_l ~ Poisson(n weight p_l) are independent, and l wins with v votes when
+    the labels before it have fewer and those after it no more. For n draws by `_mean_round_circle`.
     """
     wins = np.zeros(len(label_probs))
     if n == 0 or weight == 0:
         return wins
     present = label_probs > 0
     rates = n * weight * label_probs[present, None]
-    most = rates.max()
-    most = min(
-        n, math.ceil(most + LOG_ERROR / 3 + math.sqrt(LOG_ERROR**2 / 9 + 2 * most * LOG_ERROR))
-    )
+    # The largest rate gets fewer votes than `fewest`, or any more than `most`, with P < e^-46.
+    most, fewest = (rates.max() + sign * math.sqrt(2 * rates.max() * LOG_ERROR) for sign in (1, -1))
+    most = min(n, math.ceil(most + LOG_ERROR))
+    if poisson:
+        votes = np.arange(max(1, math.floor(fewest)), most + 1)
+        pmf = np.exp(xlogy(votes, rates) - rates - gammaln(votes + 1))
+        wins[present] = (
+            pmf * _all_below(pdtr(votes - 1, rates)[None], pdtr(votes, rates)[None])[0]
+        ).sum(axis=1)
+        return np.clip(wins, 0, 1)
     votes = np.arange(most + 1)
     pmf = np.exp(xlogy(votes, rates) - rates - gammaln(votes + 1))
+    slack = n * (1 - weight)
 
     def phi(theta):
-        turned = (
-            pmf * np.exp(1j * np.multiply.outer(theta, votes))[:, None]
-            if not poisson
-            else pmf[None]
-        )
+        turned = pmf * np.exp(1j * np.multiply.outer(theta, votes))[:, None]
         cdf = np.cumsum(turned, axis=-1)
-        fewer = np.ones_like(cdf[..., 1:])
-        np.cumprod(cdf[:, :-1, :-1], axis=1, out=fewer[:, 1:])
-        no_more = np.ones_like(fewer)
-        no_more[:, :-1] = np.cumprod(cdf[:, :0:-1, 1:], axis=1)[:, ::-1]
-        won = np.einsum("tlv,tlv,tlv->tl", turned[..., 1:], fewer, no_more)
-        if poisson:
-            return won
-        elsewhere = n * (1 - weight) * np.expm1(1j * np.asarray(theta))
-        return won * np.exp(elsewhere)[:, None]
+        won = (turned[..., 1:] * _all_below(cdf[..., :-1], cdf[..., 1:])).sum(axis=-1)
+        return won * np.exp(slack * np.expm1(1j * np.asarray(theta)))[:, None]
 
-    if poisson:
-        wins[present] = phi(np.zeros(1))[0]
-    else:
-        slack = n * (1 - weight)
-        wins[present] = math.exp(_log_draws(n, n, None)) * _mean_round_circle(
-            n, phi, lambda theta: -2 * slack * math.sin(theta / 2) ** 2
-        )
+    wins[present] = math.exp(_log_draws(n, n, None)) * _mean_round_circle(
+        n, phi, lambda theta: -2 * slack * math.sin(theta / 2) ** 2
+    )
     return np.clip(wins, 0, 1)
+
+
+def _all_below(fewer, no_more):
+    """prod_{j<l} fewer_j prod_{j>l} no_more_j for each label l; arguments and result [T, L, V]."""
+    product = np.ones_like(fewer)
+    np.cumprod(fewer[:, :-1], axis=1, out=product[:, 1:])
+    product[:, :-1] *= np.cumprod(no_more[:, :0:-1], axis=1)[:, ::-1]
+    return product
 
 
 def majority_probability(label_probs, n_votes):
@@ -580,6 +600,7 @@ def labels_for_majority(label_probs, confidence=0.95, method="exact"):
     `majority_probability`. "chernoff": smallest n with sum_j (1 - (sqrt p - sqrt p_j)^2)^n at most
     1 - confidence over the other labels j, Chernoff's bound on the votes of j reaching those of the
     majority: never fewer than needed. (Majority vote over mixture components: Dan et al. 2018.)
+    "exact" refuses three labels or more that need above MOST_VOTES votes by Chernoff's bound.
     """
     label_probs = _check_distributions("label_probs", label_probs, ndim=1)
     confidence = _check_open_unit("confidence", confidence)
@@ -593,6 +614,15 @@ def labels_for_majority(label_probs, confidence=0.95, method="exact"):
     chernoff = _smallest(lambda n: n > 0 and (affinity**n).sum() <= 1 - confidence)
     if method == "chernoff":
         return chernoff
+    if (p > 0).sum() <= 2:  # one label's votes are binomial
+        return _smallest(
+            lambda n: binom.sf([n // 2, (n + 1) // 2], [n, n + 1], p[-1]).min() >= confidence
+        )
+    if chernoff > MOST_VOTES:
+        raise InputError(
+            f"label_probs: found labels at {p[-1]:g} and {p[-2]:g}, so near that some {chernoff} "
+            f"votes are needed, expected at most {MOST_VOTES} (or method='chernoff')"
+        )
     return _smallest(
         lambda n: min(majority_probability(p, n), majority_probability(p, n + 1)) >= confidence
     )
@@ -690,6 +720,18 @@ def _rescued(scores, labels, weights, vote_if_labelled, n):
     return (first * vote_if_labelled[ranked[:, 1:], labels[:, None]]).sum(axis=1)
 
 
+def _right_by_first_label(joint, n):
+    """P(the image's cluster has no label, and its letter is the first of the labels drawn).
+
+    joint [K, L] = P(cluster, label). That no draw falls in cluster c or on a label before l has
+    probability (1 - P(c or a label before l))^n; first means the same less l itself.
+    """
+    elsewhere = joint.sum(axis=0) - joint
+    before = np.cumsum(elsewhere, axis=1)
+    none = np.clip(1 - joint.sum(axis=1, keepdims=True) - np.c_[np.zeros(len(joint)), before], 0, 1)
+    return (joint * (none[:, :-1] ** n - none[:, 1:] ** n)).sum()
+
+
 def expected_hard_accuracy(label_given_cluster, weights, n_labels, fallback="nearest", cells=None):
     """Expected accuracy of hard decoding (majority vote of each cluster) on a new image.
 
@@ -697,23 +739,24 @@ def expected_hard_accuracy(label_given_cluster, weights, n_labels, fallback="nea
         P(label | cluster) [K, L], rows sum to 1. `weights`: K or pi [K]. The `n_labels` labelled
         images are independent draws (N large). Votes tie to the first label.
     fallback
-        A cluster without labels: "none" answers label 0, as in the published code; "nearest" sends
-        its images to their most likely labelled cluster.
+        A cluster without labels: "none" answers label 0, as in the article's published code;
+        "first" answers the first of the labels drawn, as `HardDecoder(fallback="none")` does, which
+        knows no others; "nearest" sends its images to their most likely labelled cluster.
     cells
         `PosteriorCells` that say, for "nearest", which clusters come next for an image. Without
         them every image ranks the other clusters by p(c | its own label): the most favourable
         guess, too high by up to 20 points where neighbouring clusters hold different labels.
 
-    "none" is exact up to EXACT_VOTES labels (error about 1e-12) and Poissonised above (under
-    1e-4). "nearest" besides takes the vote of a labelled cluster as independent of which other
-    clusters are empty.
+    "none" and "first" are exact up to EXACT_VOTES labels (error about 1e-12) and Poissonised above
+    (under 1e-4). "nearest" besides takes the vote of a labelled cluster as independent of which
+    other clusters are empty, as it is for a Poisson number of labels.
     """
     label_given_cluster = _check_distributions("label_given_cluster", label_given_cluster, ndim=2)
     weights = _check_weights(weights)
     K, L = label_given_cluster.shape
     if len(weights) != K:
         raise InputError(f"weights: found {len(weights)}, expected {K}, as label_given_cluster has")
-    n = _check_count("n_labels", n_labels)
+    n = _check_n_labels(n_labels)
     _check_choice("fallback", fallback, FALLBACKS)
     if cells is not None:
         cells = _check_cells(cells, K, L)
@@ -727,6 +770,9 @@ def expected_hard_accuracy(label_given_cluster, weights, n_labels, fallback="nea
     accuracy = weights @ (label_given_cluster * votes).sum(axis=1)
     if fallback == "none" or n == 0:
         accuracy += (weights * missed) @ label_given_cluster[:, 0]
+        return float(min(accuracy, 1.0))
+    if fallback == "first":
+        accuracy += _right_by_first_label(weights[:, None] * label_given_cluster, n)
         return float(min(accuracy, 1.0))
     vote_if_labelled = votes / np.maximum(1 - missed, np.finfo(float).tiny)[:, None]
     if cells is not None:
@@ -752,7 +798,7 @@ def expected_soft_accuracy(cells, n_labels, n_simulations=200, seed=0):
     points; a sample of T images has no such bias, but an error of 0.5 / sqrt(T) of its own.
     """
     posteriors, labels, weights = _check_cells(cells)
-    n = _check_count("n_labels", n_labels)
+    n = _check_n_labels(n_labels)
     n_simulations = _check_count("n_simulations", n_simulations, low=2)
     is_label = np.equal.outer(np.arange(labels.max() + 1), labels)
     rng = np.random.default_rng(seed)

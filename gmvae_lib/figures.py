@@ -1073,3 +1073,38 @@ def gap_against_sharpness(scales, gaps, least):
     ax.set_ylabel("log p(x) minus the ELBO, nats")
     ax.legend()
     return fig
+
+
+@mpl.rc_context(STYLE)
+def labelled_clusters(panels):
+    """Shares of the clusters, each split into what is expected to have a label and what is not.
+
+    Parameters
+    ----------
+    panels : sequence of (title, weights [K], missed [K])
+        missed is the probability that the cluster gets no label.
+    """
+    n_columns = min(2, len(panels))
+    n_rows = -(-len(panels) // n_columns)
+    fig, axes = plt.subplots(
+        n_rows, n_columns, figsize=(WIDTH, 2.6 * n_rows + 0.6), sharey=True, squeeze=False
+    )
+    for ax in axes.flat[len(panels) :]:
+        ax.axis("off")
+    for ax, (title, weights, missed) in zip(axes.flat, panels, strict=False):
+        order = np.argsort(-np.asarray(weights), kind="stable")
+        weights, missed = np.asarray(weights)[order], np.asarray(missed)[order]
+        rank = np.arange(1, len(weights) + 1)
+        reached = weights * (1 - missed)
+        ax.bar(rank, reached, width=1, color=BLUE, label="expected to have a label")
+        ax.bar(
+            rank, weights - reached, width=1, bottom=reached, color=ORANGE, label="expected to miss"
+        )
+        ax.set_title(title, fontsize=10)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    for ax in axes[-1]:
+        ax.set_xlabel("clusters, largest first")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("share of the images")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig

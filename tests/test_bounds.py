@@ -1,6 +1,7 @@
 """`gmvae_lib.bounds` against enumeration, exact arithmetic, each other and simulation."""
 
 import math
+import time
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -227,13 +228,25 @@ def test_cover_times_are_those_of_drawing():
 
 def test_ten_thousand_unequal_clusters():
     weights = np.random.default_rng(0).dirichlet(np.full(10_000, 20.0))
+    start = time.process_time()
     exact = bounds.labels_to_cover(weights)
+    assert time.process_time() - start < 1  # seconds; it takes about a tenth of that
     assert bounds.coverage_probability(weights, exact) >= 0.95
     assert bounds.coverage_probability(weights, exact - 1) < 0.95
     assert 0 < bounds.labels_to_cover(weights, method="poisson") - exact < 20
     assert 0 < bounds.labels_to_cover(weights, method="union") - exact < 0.01 * exact
     assert bounds.labels_to_cover(weights, population=10**6) < exact
     assert bounds.coverage_probability(weights, 10_000) == 0
+
+
+def test_extremes():
+    assert bounds.labels_to_cover(1) == bounds.labels_to_cover(1, population=1) == 1
+    assert bounds.coverage_probability(100, 10**15) == 1
+    assert bounds.labels_to_cover(100, 1e-40) >= 100
+    tiny = 1e-12  # the rare cluster alone decides: n = ln 0.05 / ln(1 - tiny)
+    expected = math.log(0.05) / math.log1p(-tiny)
+    assert bounds.labels_to_cover([1 - tiny, tiny]) == pytest.approx(expected, rel=1e-9)
+    assert bounds.expected_labels_to_cover([1 - tiny, tiny]) == pytest.approx(1e12, rel=1e-6)
 
 
 @pytest.mark.parametrize("options", [{}, {"all_but": 2}, {"method": "poisson"}])
@@ -337,6 +350,45 @@ def test_labels_to_cover_mass():
     assert bounds.labels_to_cover_mass(2, 0.999, population=[5, 5]) == 6
 
 
+@pytest.mark.parametrize("weights", [100, zipf(40), zipf(300, 0.3)])
+def test_bonferroni_brackets_the_exact_answer(weights):
+    """1 - mu <= P <= 1 - mu + mu^2 / 2 with mu the expected number of missed clusters."""
+    shares = np.full(weights, 1 / weights) if isinstance(weights, int) else weights
+    for n_labels in (500, 1000, 5000):
+        mu = ((1 - shares) ** n_labels).sum()
+        exact = bounds.coverage_probability(weights, n_labels)
+        assert 1 - mu - 1e-12 <= exact <= 1 - mu + mu**2 / 2 + 1e-12
+
+
+@pytest.mark.parametrize("n_labels", [10, 99, 300, 754])
+def test_without_replacement_covers_more_often(n_labels):
+    for weights, sizes in ((20, [50] * 20), (3, [2, 298, 700])):
+        with_replacement = bounds.coverage_probability(np.array(sizes) / 1000, n_labels)
+        without = bounds.coverage_probability(weights, n_labels, population=sizes)
+        assert without >= with_replacement - 1e-12
+
+
+def test_equal_clusters_miss_most_mass_with_few_labels_and_less_with_many():
+    """x (1 - x)^n turns from concave to convex at 2 / (n + 1), so equal K at n = 2K - 1."""
+    slightly = np.full(20, 0.05)
+    slightly[:2] += [0.002, -0.002]
+    for n_labels in (1, 10, 38, 40, 100):
+        equal = bounds.expected_missing_mass(20, n_labels)
+        unequal = bounds.expected_missing_mass(slightly, n_labels)
+        assert (unequal < equal) == (n_labels < 39)
+
+
+def test_missing_mass_chernoff_needs_only_the_joint_misses():
+    """P(all of S missed) <= prod of P(c missed), with and without replacement."""
+    weights, sizes, n_labels = np.array([0.1, 0.2, 0.3, 0.4]), np.array([2, 4, 6, 8]), 5
+    for subset in combinations(range(4), 2):
+        together = (1 - weights[list(subset)].sum()) ** n_labels
+        assert together <= math.prod((1 - weights[c]) ** n_labels for c in subset)
+        left = math.comb(20 - int(sizes[list(subset)].sum()), n_labels) / math.comb(20, n_labels)
+        alone = [math.comb(20 - int(sizes[c]), n_labels) / math.comb(20, n_labels) for c in subset]
+        assert left <= math.prod(alone)
+
+
 def test_partial_coverage_is_cheaper():
     needed = [bounds.labels_to_cover(zipf(100, 0.5), all_but=m) for m in (0, 1, 5, 20)]
     assert needed == sorted(needed, reverse=True)
@@ -369,6 +421,12 @@ def test_labels_for_majority():
         assert exact <= bounds.labels_for_majority(label_probs, method="chernoff")
         assert exact <= bounds.labels_for_majority(label_probs, confidence=0.99)
     assert bounds.labels_for_majority([1.0, 0.0]) == 1
+    nearly = [0.5001, 0.4999]
+    exact = bounds.labels_for_majority(nearly)
+    assert binom.sf(exact // 2, exact, 0.5001) >= 0.95
+    assert 0.3 < exact / bounds.labels_for_majority(nearly, method="chernoff") < 1
+    with pytest.raises(InputError, match="so near that some"):
+        bounds.labels_for_majority([0.3334, 0.3333, 0.3333])
     with pytest.raises(InputError, match="two labels"):
         bounds.labels_for_majority([0.5, 0.5])
 
@@ -385,13 +443,38 @@ def random_table(n_clusters, n_classes, seed):
 @pytest.mark.parametrize("n_labels", range(6))
 def test_hard_accuracy_enumerated(shape, n_labels):
     label_given_cluster, weights = random_table(*shape, seed=n_labels)
-    joint, fallen_back = weights[:, None] * label_given_cluster, 0.0
+    joint, fallen_back, first_label = weights[:, None] * label_given_cluster, 0.0, 0.0
     for counts, probability in cell_draws(joint, n_labels):
         # argmax is 0 for a cluster without votes: the fallback "none", and ties go to the first.
         decision = counts.argmax(axis=1)
         fallen_back += probability * joint[np.arange(shape[0]), decision].sum()
+        # "first": the first label that anything has. Without any, label 0.
+        decision[~counts.any(axis=1)] = counts.any(axis=0).argmax()
+        first_label += probability * joint[np.arange(shape[0]), decision].sum()
     found = bounds.expected_hard_accuracy(label_given_cluster, weights, n_labels, "none")
     assert found == pytest.approx(fallen_back, abs=1e-12)
+    found = bounds.expected_hard_accuracy(label_given_cluster, weights, n_labels, "first")
+    assert found == pytest.approx(first_label, abs=1e-12)
+
+
+@pytest.mark.parametrize("n_labels", range(1, 7))
+def test_nearest_fallback_enumerated(n_labels):
+    """Exact for a Poisson number of labels; for n labels the error is that of independence."""
+    label_given_cluster, weights = random_table(3, 2, seed=7)
+    joint = weights[:, None] * label_given_cluster
+    rng = np.random.default_rng(n_labels)
+    posteriors = rng.dirichlet(np.ones(3), 3) + 2 * np.eye(3)  # each image's own cluster is first
+    cells = bounds.PosteriorCells(
+        np.repeat(posteriors / 3, 2, axis=0), np.tile([0, 1], 3), joint.ravel()
+    )
+    expected = 0.0
+    for counts, probability in cell_draws(joint, n_labels):
+        labelled = counts.any(axis=1)
+        used = np.where(labelled, posteriors, -1).argmax(axis=1)
+        decision = counts.argmax(axis=1)[used]
+        expected += probability * joint[np.arange(3), decision].sum()
+    found = bounds.expected_hard_accuracy(label_given_cluster, weights, n_labels, cells=cells)
+    assert found == pytest.approx(expected, abs=0.02)
 
 
 def test_hard_accuracy_of_pure_clusters():
@@ -417,8 +500,8 @@ def test_poissonised_votes_are_near_exact(monkeypatch):
 def test_hard_accuracy_with_many_labels_is_purity():
     label_given_cluster, weights = random_table(100, 26, seed=2)
     purity = weights @ label_given_cluster.max(axis=1)
-    accuracy = bounds.expected_hard_accuracy(label_given_cluster, weights, 10**7)
-    assert accuracy == pytest.approx(purity, abs=1e-4)
+    accuracy = bounds.expected_hard_accuracy(label_given_cluster, weights, 10**8)
+    assert accuracy == pytest.approx(purity, abs=5e-5)
 
 
 def synthetic_posterior(n=20_000, n_clusters=40, n_classes=10, seed=0):
@@ -521,6 +604,8 @@ def test_cluster_table():
         (lambda: bounds.coverage_probability([1.2, -0.2], 5), r"negative value, -0\.2"),
         (lambda: bounds.coverage_probability([0.5, np.nan], 5), "weights: found 1 NaN"),
         (lambda: bounds.coverage_probability(5, -1), "n_labels: found -1"),
+        (lambda: bounds.coverage_probability(5, 10**20), "n_labels: found 1000"),
+        (lambda: bounds.labels_to_cover([1 - 1e-300, 1e-300]), r"more than 1e\+15 labels"),
         (lambda: bounds.coverage_probability(5, 7.5), r"n_labels: found 7\.5"),
         (lambda: bounds.coverage_probability(5, math.nan), "n_labels: found nan"),
         (lambda: bounds.coverage_probability(5, 9, "magic"), "method: found 'magic'"),
