@@ -979,7 +979,7 @@ def grid_of_components(table):
     left.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     left.set_xlabel("components K")
     left.yaxis.set_major_formatter(PercentFormatter(1))
-    left.legend(loc="lower right")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
     counts = sorted(int(name.split()[1]) for name in table.columns if name.startswith("graph "))
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(table)))
     markers = itertools.cycle("osD^vP")
@@ -994,7 +994,7 @@ def grid_of_components(table):
     right.set_xlabel("labels")
     right.set_ylabel("accuracy, graph decoder")
     right.yaxis.set_major_formatter(PercentFormatter(1))
-    right.legend(loc="lower right")
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return fig
 
 

@@ -252,6 +252,7 @@ def _cluster(trial, pictures, others, work):
         **criteria(run.model, others if len(others) else pictures),
     }
     if trial.after == "mixture of z":
+        del known["agreement"]  # of q(c|x), which is not what clusters here
         z = [latent_means(run.model, part) for part in (pictures, others)]
         return known, _mixture(*z, trial.seed), None
     q, features = embed(run.model, pictures)
