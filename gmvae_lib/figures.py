@@ -963,7 +963,7 @@ def grid_of_components(table):
     Parameters
     ----------
     table : DataFrame
-        The rows of the study "K" of results/studies.csv.
+        From `studies.component_grid`.
     """
     if table.empty:
         raise InputError("table: found no row of the study K; expected one for each K")

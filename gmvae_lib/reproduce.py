@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from . import claims, figures, studies
-from .decoding import GraphDecoder, cluster_affinity
 from .errors import InputError
 from .experiments import decoders, forget, label_counts, summarise, sweep
 from .images import load_images
 from .latent_maps import make_maps, save_maps
 from .runs import load_run, save_run, write_atomically
-from .smoothing import NeighbourDecoder, neighbour_graph, smooth_posterior
+from .smoothing import asking_decoders
 from .styles import caption, figure_1_components, style_table
 
 STEPS = ("train", "posterior", "studies", "decoders", "baselines", "claims", "pictures")
@@ -65,13 +64,12 @@ def posterior(images, results: Path, progress: bool, run=None):
 
 def decoded(run):
     """What the sweep's decoders see of a published run, and the decoders: (features, methods)."""
-    smoothed = smooth_posterior(run.posterior, run.extra["neighbours"])
+    smoothed, asking = asking_decoders(run.posterior, run.extra["neighbours"])
     rows = np.arange(len(smoothed))  # of images that the decoder saw all beforehand
-    asks = NeighbourDecoder(smoothed, neighbour_graph(run.extra["neighbours"]))
     return {"q": run.posterior, "smoothed": smoothed, "rows": rows}, {
         "q": decoders(run.posterior),
-        "smoothed": {"smoothed": GraphDecoder(cluster_affinity(smoothed))},
-        "rows": {"neighbours": asks},
+        "smoothed": {"smoothed": asking["smoothed"]},
+        "rows": {"neighbours": asking["neighbours"]},
     }
 
 
@@ -216,6 +214,7 @@ def reproduce(args):
     elif "posterior" in args.steps:
         posterior(images, args.results, progress)
     if "studies" in args.steps:
+        # seeds are the step train's; MNIST is another data set, and the clock needs a quiet machine
         others = [study for study in studies.STUDIES if study not in ("seeds", "mnist", "speed")]
         studies.run_studies(
             others, (args.data, args.data_dir), args.work / "studies", args.results / STUDIES,
@@ -227,7 +226,7 @@ def reproduce(args):
         run = load_run(args.results / RUN)
         features, methods = decoded(run)
         for kind, named in methods.items():
-            forget(table, kind, named)  # they take minutes, and the posterior may be a new one
+            forget(table, kind, named)  # the posterior may be a new one
         counts = label_counts(len(run.labels))
         sweep(features, run.labels, methods, counts, SEEDS, **how)
     if "baselines" in args.steps:

@@ -26,12 +26,9 @@ def smooth_posterior(q, neighbours, weight: float = 0.9, steps: int = 10, others
     -------
     float32 [N, K], rows sum to 1.
     """
-    q, neighbours = np.asarray(q, dtype=np.float32), np.asarray(neighbours)
-    if not 0 <= weight < 1:
-        raise InputError(f"weight: found {weight}; expected 0 or more and below 1")
-    if neighbours.ndim != 2 or len(neighbours) != len(q):
-        raise InputError(f"neighbours: found shape {neighbours.shape}; expected [{len(q)}, n]")
-    mean = np.float32(weight) * _mean_over(neighbours, len(q if others is None else others))
+    q = np.asarray(q, dtype=np.float32)
+    _check_weight(weight)
+    mean = np.float32(weight) * _mean_over(neighbours, len(q), len(q if others is None else others))
     own = (1 - np.float32(weight)) * q
     if others is not None:
         return own + mean @ np.asarray(others, dtype=np.float32)
@@ -41,10 +38,18 @@ def smooth_posterior(q, neighbours, weight: float = 0.9, steps: int = 10, others
     return smoothed
 
 
-def _mean_over(neighbours, n_pool):
-    """The sparse matrix [N, n_pool] that takes the mean over each row's neighbours."""
+def _check_weight(weight):
+    if not 0 <= weight < 1:
+        raise InputError(f"weight: found {weight}; expected 0 or more and below 1")
+
+
+def _mean_over(neighbours, n_rows, n_pool):
+    """The sparse matrix [n_rows, n_pool] that takes the mean over each row's neighbours."""
     from scipy.sparse import csr_array
 
+    neighbours = np.asarray(neighbours)
+    if neighbours.ndim != 2 or len(neighbours) != n_rows:
+        raise InputError(f"neighbours: found shape {neighbours.shape}; expected [{n_rows}, n]")
     if neighbours.size and not (neighbours.min() >= 0 and neighbours.max() < n_pool):
         raise InputError(
             f"neighbours: found rows {neighbours.min()} to {neighbours.max()}; "
@@ -70,15 +75,41 @@ def neighbour_graph(neighbours, later=None):
     """
     from scipy.sparse import block_array, csr_array, diags_array
 
-    neighbours = np.asarray(neighbours)
-    edges = _mean_over(neighbours, len(neighbours))
+    n = len(neighbours)
+    edges = _mean_over(neighbours, n, n)
     edges = edges + edges.T
     root = 1 / np.sqrt(edges.sum(axis=1))  # no degree is 0: each image has its own neighbours
     graph = csr_array(diags_array(root) @ edges @ diags_array(root), dtype=np.float32)
     if later is None:
         return graph
-    asks = _mean_over(np.asarray(later), len(neighbours))
+    asks = _mean_over(later, len(later), n)
     return csr_array(block_array([[graph, None], [asks, csr_array((len(later), len(later)))]]))
+
+
+def asking_decoders(q, neighbours, q_later=None, later=None):
+    """The two decoders that ask neighbours, unfitted, and the smoothed posteriors that they read.
+
+    Parameters
+    ----------
+    q : array [N, K]. neighbours : int array [N, n], rows of the nearest images (training.nearest).
+    q_later, later : array [M, K] and int array [M, n], optional. Images that come afterwards, and
+        the nearest among the N to each.
+
+    Returns
+    -------
+    smoothed : float32 [N, K], or [N + M, K]; "smoothed" reads rows of it.
+    decoders : by name; "neighbours" reads row numbers.
+    """
+    smoothed = smooth_posterior(q, neighbours)
+    affinity = cluster_affinity(smoothed)
+    if later is not None:
+        smoothed = np.concatenate(
+            [smoothed, smooth_posterior(q_later, later, others=smoothed)], dtype=np.float32
+        )
+    return smoothed, {
+        "smoothed": GraphDecoder(affinity),
+        "neighbours": NeighbourDecoder(smoothed, neighbour_graph(neighbours, later)),
+    }
 
 
 class NeighbourDecoder(ClassifierMixin, BaseEstimator):
@@ -119,8 +150,7 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
             raise InputError(
                 f"graph: found shape {self.graph.shape}; expected {(len(self.q), len(self.q))}"
             )
-        if not 0 <= self.weight < 1:
-            raise InputError(f"weight: found {self.weight}; expected 0 or more and below 1")
+        _check_weight(self.weight)
         if not self.floor > 0:
             raise InputError(f"floor: found {self.floor}; expected above 0")
         self.classes_, index = np.unique(y, return_inverse=True)

@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from .config import GMVAEConfig, TrainConfig, preset
-from .decoding import GraphDecoder, cluster_affinity
 from .errors import InputError
 from .experiments import decoders, draw_labelled
 from .images import load_images
 from .latent_maps import latent_means
 from .metrics import components_in_use, purity
 from .runs import environment, load_run, write_atomically
-from .smoothing import NeighbourDecoder, neighbour_graph, smooth_posterior
+from .smoothing import asking_decoders
 
 DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 SEEDS = range(10)  # of the model
@@ -86,6 +85,7 @@ def trials(study: str) -> list[Trial]:
         return [
             Trial(study, f"K = {K}", 0, *_changed({"K": K}, {}, ABLATION_EPOCHS), held_out=True)
             for K in GRID
+            if K != 100  # "the recipe" of the ablation, see component_grid
         ]
     if study == "ablation":
         return [
@@ -292,18 +292,15 @@ def neighbour_accuracies(posteriors, features, labels):
     from .training import nearest
 
     near, later = nearest(features[0], NEIGHBOURS), None
-    smoothed = smooth_posterior(posteriors[0], near)
-    n, rest = len(smoothed), posteriors[1]
-    if len(rest):
+    if len(posteriors[1]):
         later = nearest(features[1], NEIGHBOURS, pool=features[0])
-        rest = smooth_posterior(rest, later, others=smoothed)
-    rows = np.arange(n + len(rest))
-    decoder = NeighbourDecoder(np.concatenate([smoothed, rest]), neighbour_graph(near, later))
+    smoothed, found = asking_decoders(posteriors[0], near, posteriors[1], later)
+    n, rows = len(near), np.arange(len(smoothed))
     methods = {
-        "smoothed": (GraphDecoder(cluster_affinity(smoothed)), smoothed, rest),
-        "neighbours": (decoder, rows[:n], rows[n:]),
+        "smoothed": (found["smoothed"], smoothed[:n], smoothed[n:]),
+        "neighbours": (found["neighbours"], rows[:n], rows[n:]),
     }
-    pure = purity(smoothed.argmax(1), labels[0])
+    pure = purity(smoothed[:n].argmax(1), labels[0])
     return {"smoothed purity": pure, **accuracies(methods, labels)}
 
 
@@ -364,6 +361,12 @@ def chosen_seed(table) -> int:
     if seeds.empty:
         raise InputError("studies.csv: found no row of the study seeds, expected at least one")
     return int(seeds.loc[seeds["agreement"].idxmax(), "seed"])
+
+
+def component_grid(table):
+    """The rows of the grid of K, ascending; that of K = 100 is the ablation's recipe."""
+    same = (table["variant"] == "the recipe") & (table["seed"] == 0)
+    return table[(table["study"] == "K") | same].sort_values("K")
 
 
 def seed_run(work: Path, seed: int):

@@ -173,11 +173,15 @@ class _Trainer:
             return rows
         return self.neighbours[rows, rng.integers(self.neighbours.shape[1], size=len(rows))]
 
+    def chance(self) -> tuple[np.random.Generator, torch.Generator]:
+        """What the step draws from: seed and step alone decide, so a resumed one draws the same."""
+        rng = np.random.default_rng((self.config.seed, 1, self.step))
+        return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
+
     def loss(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of a batch, and the numbers worth a line in the history."""
         config, model = self.config, self.model
-        rng = np.random.default_rng((config.seed, 1, self.step))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rng, generator = self.chance()
         loss, log = torch.zeros((), device=self.device), {}
         x = self.batch(rows)
         clean, views = x if config.elbo_weight else x[:0], []
@@ -213,8 +217,7 @@ class _Trainer:
             self.model.train()
         q, h = (torch.from_numpy(part[rows]).to(self.device) for part in self.known)
         logits = q.clamp_min(torch.finfo(q.dtype).tiny).log()
-        rng = np.random.default_rng((self.config.seed, 1, self.step))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        _, generator = self.chance()
         x = self.batch(rows)
         value, log = self.elbo(x, self.model.posterior(x, h, logits), generator)
         return -value, {"loss": -value, **log}

@@ -1,7 +1,6 @@
 """`gmvae_lib.bounds` against enumeration, exact arithmetic, each other and simulation."""
 
 import math
-import time
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -228,9 +227,7 @@ def test_cover_times_are_those_of_drawing():
 
 def test_ten_thousand_unequal_clusters():
     weights = np.random.default_rng(0).dirichlet(np.full(10_000, 20.0))
-    start = time.process_time()
     exact = bounds.labels_to_cover(weights)
-    assert time.process_time() - start < 1  # seconds; it takes about a tenth of that
     assert bounds.coverage_probability(weights, exact) >= 0.95
     assert bounds.coverage_probability(weights, exact - 1) < 0.95
     assert 0 < bounds.labels_to_cover(weights, method="poisson") - exact < 20

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from gmvae_lib.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.errors import InputError
-from gmvae_lib.smoothing import NeighbourDecoder, neighbour_graph, smooth_posterior
+from gmvae_lib.smoothing import (
+    NeighbourDecoder,
+    asking_decoders,
+    neighbour_graph,
+    smooth_posterior,
+)
 
 
 @st.composite
@@ -113,6 +118,21 @@ def test_the_neighbour_decoder_is_its_formula(problem, steps, n_classes):
     expected = graph.predict_proba(q) * (near + 0.1)
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_later_images_change_nothing_for_the_earlier():
+    rng = np.random.default_rng(0)
+    q, later_q = rng.dirichlet(np.ones(4), 30), rng.dirichlet(np.ones(4), 5)
+    near, later = rng.integers(0, 30, (30, 3)), rng.integers(0, 30, (5, 3))
+    alone, _ = asking_decoders(q, near)
+    together, decoders = asking_decoders(q, near, later_q, later)
+    np.testing.assert_array_equal(together[:30], alone)
+    np.testing.assert_array_equal(together[30:], smooth_posterior(later_q, later, others=alone))
+    labelled, y = np.arange(6), list("ababab")
+    by_row = decoders["neighbours"].fit(labelled, y)
+    assert by_row.predict_proba(np.arange(35)).shape == (35, 2)
+    by_q = decoders["smoothed"].fit(together[labelled], y)
+    assert set(by_q.predict(together[30:])) <= {"a", "b"}
 
 
 def test_near_labels_tell_apart_what_a_cluster_holds_together():
