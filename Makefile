@@ -16,7 +16,7 @@ unexport PYTHONHOME
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint notebooks reproduce clean
+.PHONY: help setup book test lint notebooks reproduce bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,9 @@ notebooks: setup ## Execute the chapters in place, to be committed with their ou
 
 reproduce: setup ## Retrain and rewrite results/ (see book/reproduce.md for the data)
 	env -u OMP_NUM_THREADS $(BIN)/python -m gmvae_lib.reproduce
+
+bench: setup ## Measure speed and memory on a quiet machine, into results/benchmarks.json
+	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
 
 clean: ## Remove what the targets made, .venv included
 	rm -rf book/_build $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis

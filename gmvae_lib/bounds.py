@@ -347,6 +347,7 @@ def coverage_probability(
         "poisson": the number of labels is Poisson with mean n, so clusters are independent:
         prod (1 - exp(-n pi_c)). "union": the lower bound 1 - sum (1 - pi_c)^n, 0 if negative.
         "montecarlo": the share of `n_simulations` cover times, standard error <= 0.5 / sqrt.
+
     A cluster of weight 0 is never covered.
 
     Boneh & Hofri 1997, The coupon-collector problem revisited; Flajolet et al. 1992.

@@ -17,22 +17,35 @@ class GMVAEConfig:
 
     Parameters
     ----------
-    K : number of components.
-    z_dim : dimension of z.
-    image_shape : (H, W) of the images.
-    encoder : "mlp" (the published one) or "conv" (for images; three strided convolutions).
-    posterior : "heads", one q(z|x, c) a component as published, or "shared", the factorised
+    K
+        number of components.
+    z_dim
+        dimension of z.
+    image_shape
+        (H, W) of the images.
+    encoder
+        "mlp" (the published one) or "conv" (for images; three strided convolutions).
+    posterior
+        "heads", one q(z|x, c) a component as published, or "shared", the factorised
         q(c|x) q(z|x), whose ELBO is exact over c at one decode an image.
-    encoder_hidden : widths of the MLP encoder.
-    channels, features : widths of the convolutional encoder and of its output.
-    decoder_hidden : widths of the decoder MLP.
-    auxiliary : outputs of each further clustering head that only the consistency term sees
+    encoder_hidden
+        widths of the MLP encoder.
+    channels, features
+        widths of the convolutional encoder and of its output.
+    decoder_hidden
+        widths of the decoder MLP.
+    auxiliary
+        outputs of each further clustering head that only the consistency term sees
         (over-clustering, Ji et al. 2019); () for none.
-    projection : width of the space in which the contrastive term compares images; 0 for none.
-    style : width of a dense layer that reads the pixels for q(z|x, c), beside the encoder's
+    projection
+        width of the space in which the contrastive term compares images; 0 for none.
+    style
+        width of a dense layer that reads the pixels for q(z|x, c), beside the encoder's
         features, which may have forgotten what does not tell images apart; 0 for none.
-    learn_weights : learn the mixture weights pi (otherwise uniform, as published).
-    prior_std : standard deviation of the random start of the component means.
+    learn_weights
+        learn the mixture weights pi (otherwise uniform, as published).
+    prior_std
+        standard deviation of the random start of the component means.
     """
 
     K: int = 100
@@ -83,27 +96,43 @@ class TrainConfig:
 
     Parameters
     ----------
-    epochs : passes over the images with this loss.
-    generative_epochs : further passes in which the encoder and q(c|x) stay as they are and the
+    epochs
+        passes over the images with this loss.
+    generative_epochs
+        further passes in which the encoder and q(c|x) stay as they are and the
         ELBO alone, at weight 1, trains the rest given them: q(z|x, c), p(z|c), pi, p(x|z).
-    batch_size : images a step; a smaller data set is one batch.
-    learning_rate : of Adam; with ``schedule`` "constant", or "cosine" after a short linear rise,
+    batch_size
+        images a step; a smaller data set is one batch.
+    learning_rate
+        of Adam; with ``schedule`` "constant", or "cosine" after a short linear rise,
         one for the epochs and one for the generative epochs.
-    weight_decay : decoupled (AdamW).
-    prior_rate : learning rate of p(z|c) and pi as a multiple of the others'. A component's mean
+    weight_decay
+        decoupled (AdamW).
+    prior_rate
+        learning rate of p(z|c) and pi as a multiple of the others'. A component's mean
         learns from its own images alone, a hundredth of a batch, and has a long way to go.
-    elbo_weight, consistency_weight, contrast_weight : 0 leaves a part out.
-    temperature : of the contrast; smaller looks harder at the most similar images.
-    entropy_weight : weight of the marginal entropies in MI; above 1 keeps components in use.
-    truncate : with a K-head posterior, decode only this many likeliest components an image, once
+    elbo_weight, consistency_weight, contrast_weight
+        0 leaves a part out.
+    temperature
+        of the contrast; smaller looks harder at the most similar images.
+    entropy_weight
+        weight of the marginal entropies in MI; above 1 keeps components in use.
+    truncate
+        with a K-head posterior, decode only this many likeliest components an image, once
         they hold all but ``truncate_below`` of q(c|x) on average over an epoch; 0 for never.
-    view_strength, views : of the random views; strength 1 is the tuned one, views the kinds.
-    neighbours : from epoch ``neighbours_from`` on, the second view shows one of this many nearest
+    view_strength, views
+        of the random views; strength 1 is the tuned one, views the kinds.
+    neighbours
+        from epoch ``neighbours_from`` on, the second view shows one of this many nearest
         neighbours in the encoder's features instead of the same image; 0 for never.
-    neighbours_every : epochs between two searches for neighbours.
-    seed : of weights, order, views and noise.
-    precision : "bf16", "float32", or "auto": bf16 where the machine multiplies it fast.
-    checkpoint_every : steps between two checkpoints.
+    neighbours_every
+        epochs between two searches for neighbours.
+    seed
+        of weights, order, views and noise.
+    precision
+        "bf16", "float32", or "auto": bf16 where the machine multiplies it fast.
+    checkpoint_every
+        steps between two checkpoints.
     """
 
     epochs: int = 450
@@ -202,11 +231,15 @@ def preset(
 
     Parameters
     ----------
-    name : of the preset.
-    n_images : images to train on. Fewer than the preset was made for get more epochs, so that the
+    name
+        of the preset.
+    n_images
+        images to train on. Fewer than the preset was made for get more epochs, so that the
         training has as many steps: clusters form after a number of steps, not of epochs.
-    epochs : instead of the preset's; its phases move in proportion.
-    changes : further fields of TrainConfig.
+    epochs
+        instead of the preset's; its phases move in proportion.
+    changes
+        further fields of TrainConfig.
     """
     if name not in PRESETS:
         raise InputError(f"preset: found {name!r}, expected one of {', '.join(PRESETS)}")

@@ -176,9 +176,9 @@ def labels_at_accuracy_interval(
     curve : (n_labels [M], accuracy [S, M])
         Accuracy of S seeds at each label count.
     target : float
-    against : (n_labels [M'], accuracy [S, M']), optional
-        A second curve, over the same seeds. Given it, the quantity is the ratio of its number of
-        labels to that of `curve`; both are resampled with the same seeds.
+    against : (n_labels [M'], accuracy [S', M']), optional
+        A second curve. Given it, the quantity is the ratio of its number of labels to that of
+        `curve`. Both are resampled together where S' = S: they are then over the same seeds.
     confidence : float
     n_resamples : int
     seed : int, of the resampling
@@ -195,21 +195,26 @@ def labels_at_accuracy_interval(
         for n_labels, accuracy in (curve, curve if against is None else against)
     ]
     shapes = [accuracy.shape for _, accuracy in curves]
-    if any(len(shape) != 2 or 0 in shape for shape in shapes) or shapes[0][0] != shapes[1][0]:
-        raise InputError(f"curve, against: found shapes {shapes}; expected [S, M], S the same")
+    if any(len(shape) != 2 or 0 in shape for shape in shapes):
+        raise InputError(f"curve, against: found shapes {shapes}; expected [S, M] each")
 
     def quantity(drawn):
         first, second = (
-            labels_at_accuracy(n_labels, accuracy[drawn].mean(axis=0), target)
-            for n_labels, accuracy in curves
+            labels_at_accuracy(n_labels, accuracy[rows].mean(axis=0), target)
+            for (n_labels, accuracy), rows in zip(curves, drawn, strict=True)
         )
         return first if against is None else second / first
 
-    n_seeds = shapes[0][0]
+    n_seeds, n_others = shapes[0][0], shapes[1][0]
     rng = np.random.default_rng(seed)
-    resampled = [quantity(rng.integers(0, n_seeds, n_seeds)) for _ in range(n_resamples)]
+
+    def draw():
+        drawn = rng.integers(0, n_seeds, n_seeds)
+        return drawn, drawn if n_others == n_seeds else rng.integers(0, n_others, n_others)
+
+    resampled = [quantity(draw()) for _ in range(n_resamples)]
     reached = np.nan_to_num(resampled, nan=np.inf)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     # no interpolation between resamples: with inf among them it would give nan
     low, high = np.quantile(reached, tails, method="nearest")
-    return float(quantity(np.arange(n_seeds))), float(low), float(high)
+    return float(quantity((slice(None), slice(None)))), float(low), float(high)

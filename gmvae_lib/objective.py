@@ -137,7 +137,7 @@ def bernoulli_log_likelihood(logits, x) -> torch.Tensor:
 def mutual_information(q1, q2, entropy_weight: float = 1.0) -> torch.Tensor:
     """Mutual information, in nats, between the clusters of two views of the same images.
 
-    I(c; c') under P(c, c') = mean over the batch of q(c|view 1) q(c'|view 2), symmetrised
+    I(c; c') under P(c, c'), the mean over the batch of q1(c) q2(c'), symmetrised
     (Ji et al. 2019, eq. 3). With ``entropy_weight`` w the value is
     w (H(c) + H(c')) - H(c, c'): w > 1 asks for evenly used clusters. q1, q2: [B, K].
     """

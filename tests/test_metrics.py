@@ -138,5 +138,12 @@ def test_ratio_of_labels_at_accuracy():
     )
     assert np.isnan(estimate)
     assert (low, high) == (np.inf, np.inf)
-    with pytest.raises(InputError, match="expected \\[S, M\\], S the same"):
-        metrics.labels_at_accuracy_interval((n_labels, curve), 0.8, (n_labels, curve[:1]))
+    # of other numbers of seeds, each is drawn by itself
+    more = np.repeat(curve, 2, axis=0)
+    estimate, low, high = metrics.labels_at_accuracy_interval(
+        (n_labels, curve), 0.8, (30 * n_labels, more)
+    )
+    assert estimate == pytest.approx(30)
+    assert low < estimate < high
+    with pytest.raises(InputError, match="expected \\[S, M\\] each"):
+        metrics.labels_at_accuracy_interval((n_labels, curve), 0.8, (n_labels, curve[0]))

@@ -1,0 +1,5 @@
+"""Speed and memory: each row a ratio against a stated baseline, both in one process.
+
+``python -m benchmarks`` (or ``make bench``) measures everything and writes results/benchmarks.json;
+``python -m benchmarks theory step`` only these. Run it on a machine that does nothing else.
+"""
