@@ -10,6 +10,7 @@ from . import bounds
 from .decoding import find_disagreement
 from .experiments import draw_labelled
 from .metrics import labels_at_accuracy_interval, mean_and_interval
+from .prediction import TARGETS as PREDICTION_TARGETS
 
 ARTICLE_N = 145_600
 BASELINES = ("logistic regression", "mlp", "xgboost")
@@ -202,12 +203,12 @@ def _smallest_margin(table, n_images):
     )
 
 
-def targets_table(table, trials) -> list[dict]:
+def targets_table(table, trials, predicted) -> list[dict]:
     """The numeric targets of the issues, with what was reached: name, target, obtained, …
 
     Parameters
     ----------
-    table : DataFrame, results/sweep.csv. trials : DataFrame, results/studies.csv.
+    table, trials, predicted : DataFrames, results/sweep.csv, studies.csv and prediction.csv.
     """
     rows = []
 
@@ -229,6 +230,14 @@ def targets_table(table, trials) -> list[dict]:
         "soft decoder, 291 random labels, 100,000 EMNIST letters, preset best", 0.82,
         accuracy_at(table, "soft", 291), COMMAND,
     )  # fmt: skip
+    differences = (predicted["predicted"] - predicted["measured"]).abs()
+    for method, most in PREDICTION_TARGETS.items():
+        row(
+            f"largest difference of predicted and measured accuracy over label counts, {method}",
+            most, [differences[predicted["method"] == method].max()],
+            "python -m gmvae_lib.reproduce --steps prediction claims",
+            lambda values: only(values[0]),
+        )  # fmt: skip
     fewer = labels_at_accuracy_interval(
         curve(table, "neighbours"), TARGET_ACCURACY, against=curve(table, "xgboost")
     )

@@ -1,7 +1,7 @@
 """Everything in results/, from pixels: ``make reproduce`` runs this.
 
-Steps, in order: train, posterior, studies, decoders, baselines, claims, pictures. Each can be run
-alone, and the long ones resume where they were stopped.
+Steps, in order: train, posterior, studies, decoders, baselines, prediction, claims, pictures. Each
+can be run alone, and the long ones resume where they were stopped.
 """
 
 import argparse
@@ -17,14 +17,18 @@ from .errors import InputError
 from .experiments import decoders, forget, label_counts, summarise, sweep
 from .images import load_images
 from .latent_maps import make_maps, save_maps
+from .prediction import predicted_and_measured
 from .runs import load_run, save_run, write_atomically
 from .smoothing import asking_decoders
 from .styles import caption, figure_1_components, style_table
 
-STEPS = ("train", "posterior", "studies", "decoders", "baselines", "claims", "pictures")
+STEPS = (
+    "train", "posterior", "studies", "decoders", "baselines", "prediction", "claims", "pictures",
+)  # fmt: skip
 PUBLISHED = Path("results")
 RUN = "letters100k"
 STUDIES = "studies.csv"
+PREDICTION = "prediction.csv"
 SEEDS = range(20)  # draws of the labels
 BASELINE_SEEDS = range(5)  # of them, for the baselines: XGBoost takes minutes a cell
 
@@ -74,15 +78,25 @@ def decoded(run):
     }
 
 
+def write_prediction(results: Path, n_jobs: int):
+    """prediction.csv: accuracy predicted from the clusters, and accuracy measured."""
+    import pandas as pd
+
+    run = load_run(results / RUN)
+    summary = summarise(pd.read_csv(results / "sweep.csv"))
+    table = predicted_and_measured(run.posterior, run.labels, summary, n_jobs)
+    write_atomically(results / PREDICTION, lambda p: table.to_csv(p, index=False))
+
+
 def write_claims(results: Path):
     """claims.json and targets.json from the published run and the sweep."""
     import pandas as pd
 
     run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
-    trials = pd.read_csv(results / STUDIES)
+    trials, predicted = (pd.read_csv(results / name) for name in (STUDIES, PREDICTION))
     for name, rows in (
         ("claims.json", claims.claims_table(run, table)),
-        ("targets.json", claims.targets_table(table, trials)),
+        ("targets.json", claims.targets_table(table, trials, predicted)),
     ):
         text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
         write_atomically(results / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))
@@ -207,7 +221,7 @@ def reproduce(args):
     progress = not args.quiet
     args.results.mkdir(parents=True, exist_ok=True)
     images = None
-    if set(args.steps) - {"decoders", "claims"}:
+    if set(args.steps) - {"decoders", "prediction", "claims"}:
         images = load_images(args.data, data_dir=args.data_dir)
         if images.labels is None:
             raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
@@ -238,6 +252,8 @@ def reproduce(args):
         counts = [n for n in counts if n <= (args.baseline_labels or len(images))]
         methods = {"pixels": pixel_baselines()}
         sweep({"pixels": images.pixels()}, images.labels, methods, counts, BASELINE_SEEDS, **how)
+    if "prediction" in args.steps:
+        write_prediction(args.results, args.jobs)
     if "claims" in args.steps:
         write_claims(args.results)
     if "pictures" in args.steps:
