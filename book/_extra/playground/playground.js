@@ -1,0 +1,562 @@
+/* The playground: draws, runs q(c|x) and the two rules of the article, shows how they decide.
+ *
+ * A plain script, since modules and fetch() do not work on a page opened from a file. Its data,
+ * playground-data.js, is written by gmvae_lib/playground.py when the book is built. Three parts:
+ * the model, from strokes to verdicts (pure functions); the view; the events.
+ */
+(() => {
+  "use strict";
+
+  // ---------------------------------------------------------------- the model
+
+  const ARRAY_TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float32: Float32Array };
+
+  /** A typed array from gmvae_lib.playground.pack(). */
+  function unpack({ dtype, data }) {
+    const text = atob(data);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    return new ARRAY_TYPES[dtype](bytes.buffer);
+  }
+
+  /** Weights as float32, rows multiplied by their scale where they were stored as integers. */
+  function unpackWeights(packed) {
+    const values = unpack(packed);
+    if (!packed.scale) return values;
+    const scale = unpack(packed.scale);
+    const width = values.length / scale.length;
+    return Float32Array.from(values, (value, i) => value * scale[Math.floor(i / width)]);
+  }
+
+  /** The rows [start, start + n) of an array whose rows have `width` entries. */
+  const rows = (array, width, start, n = 1) => array.subarray(start * width, (start + n) * width);
+
+  function argmax(values) {
+    let best = 0; // ties: the first, as in NumPy
+    for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+    return best;
+  }
+
+  /** Indices of the n largest values above zero, largest first. */
+  function largest(values, n) {
+    const order = Array.from(values.keys()).filter((i) => values[i] > 0);
+    return order.sort((i, j) => values[j] - values[i]).slice(0, n);
+  }
+
+  /** One dense layer: weight [outputs, x.length] times x plus bias, then ReLU if asked for. */
+  function dense({ weight, bias, relu }, x, output) {
+    const n = x.length;
+    for (let row = 0; row < bias.length; row++) {
+      let sum = bias[row];
+      const start = row * n;
+      for (let i = 0; i < n; i++) sum += weight[start + i] * x[i];
+      output[row] = relu && sum < 0 ? 0 : sum;
+    }
+    return output;
+  }
+
+  /** Copy the k x k pixels around a point, of every channel; outside the image they are zero. */
+  function gather({ data, channels, height, width }, centreY, centreX, k, patch) {
+    const top = centreY - (k >> 1);
+    const left = centreX - (k >> 1);
+    let i = 0;
+    for (let channel = 0; channel < channels; channel++)
+      for (let y = top; y < top + k; y++)
+        for (let x = left; x < left + k; x++)
+          patch[i++] =
+            y < 0 || y >= height || x < 0 || x >= width ? 0 : data[(channel * height + y) * width + x];
+  }
+
+  /** A convolution is a dense layer, applied to the patch around every stride-th pixel. */
+  function convolve(layer, image) {
+    const { stride, size: k, bias } = layer;
+    const height = Math.floor((image.height - 1) / stride) + 1;
+    const width = Math.floor((image.width - 1) / stride) + 1;
+    const data = new Float32Array(bias.length * height * width);
+    const patch = new Float32Array(image.channels * k * k);
+    const output = new Float32Array(bias.length);
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++) {
+        gather(image, y * stride, x * stride, k, patch);
+        dense(layer, patch, output);
+        for (let channel = 0; channel < bias.length; channel++)
+          data[(channel * height + y) * width + x] = output[channel];
+      }
+    return { data, channels: bias.length, height, width };
+  }
+
+  function softmax(logits) {
+    const top = Math.max(...logits);
+    const weights = Float64Array.from(logits, (logit) => Math.exp(logit - top));
+    const sum = weights.reduce((total, weight) => total + weight, 0);
+    return weights.map((weight) => weight / sum);
+  }
+
+  /** q(c|x) of pixels in [0, 1], in the order of the image's rows: Float64Array [K]. */
+  function posterior(model, pixels) {
+    const [height, width] = model.imageShape;
+    let image = { data: Float32Array.from(pixels), channels: 1, height, width };
+    for (const layer of model.layers)
+      image =
+        layer.kind === "conv"
+          ? convolve(layer, image)
+          : { data: dense(layer, image.data, new Float32Array(layer.bias.length)) };
+    return softmax(image.data);
+  }
+
+  /** Votes of a component: [[letter, labels], ...], most first. */
+  function votesOf(draw, component, nClasses) {
+    const votes = new Array(nClasses);
+    for (let letter = 0; letter < nClasses; letter++)
+      votes[letter] = draw.votes[letter * draw.K + component];
+    return largest(votes, nClasses).map((letter) => [letter, votes[letter]]);
+  }
+
+  /** Hard rule with its fallback: the commonest label of the likeliest component that has one. */
+  function hardVerdict(q, draw, nClasses) {
+    const passedOver = [];
+    for (const component of largest(q, q.length)) {
+      const votes = votesOf(draw, component, nClasses);
+      if (votes.length) return { component, votes, letter: votes[0][0], passedOver };
+      passedOver.push(component);
+    }
+    return { component: null, votes: [], letter: argmax(draw.classCount), passedOver };
+  }
+
+  /** Soft rule: the letter whose mean posterior m(l) has the largest inner product with q. */
+  function softVerdict(q, draw, nClasses) {
+    const similarity = new Float64Array(nClasses);
+    for (let letter = 0; letter < nClasses; letter++) {
+      const mean = rows(draw.mean, draw.K, letter);
+      for (let c = 0; c < draw.K; c++) similarity[letter] += mean[c] * q[c];
+    }
+    const none = similarity.every((value) => value === 0);
+    return { letter: argmax(none ? draw.classCount : similarity), similarity };
+  }
+
+  /** The components through which a letter's similarity comes: [[component, m(l)_c q_c], ...]. */
+  function partsOfSimilarity(q, draw, letter, n) {
+    const parts = rows(draw.mean, draw.K, letter).map((mean, c) => mean * q[c]);
+    return largest(parts, n).map((c) => [c, parts[c]]);
+  }
+
+  /** Unpack playgroundData; `_packed` is what the script file holds. */
+  function readModel(packed) {
+    const K = packed.samples.shape[0];
+    return {
+      K,
+      imageShape: packed.image_shape,
+      pen: packed.pen,
+      nImages: packed.n_images,
+      classNames: packed.class_names,
+      contents: packed.contents,
+      samples: unpack(packed.samples),
+      nSamples: packed.samples.shape[1],
+      layers: packed.layers.map((layer) => ({
+        kind: layer.kind,
+        stride: layer.stride,
+        relu: layer.relu,
+        size: layer.weight.shape[2],
+        weight: unpackWeights(layer.weight),
+        bias: unpack(layer.bias),
+      })),
+      draws: packed.draws.map((draw) => ({
+        K,
+        nLabels: draw.n_labels,
+        classCount: draw.class_count,
+        votes: unpack(draw.votes),
+        mean: unpack(draw.mean),
+      })),
+    };
+  }
+
+  // ------------------------------------------------------- from strokes to an image
+
+  function distanceToSegment(x, y, [ax, ay], [bx, by]) {
+    const dx = bx - ax;
+    const dy = by - ay;
+    const along = dx || dy ? ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy) : 0;
+    const t = Math.min(1, Math.max(0, along));
+    return Math.hypot(x - ax - t * dx, y - ay - t * dy);
+  }
+
+  /** How far the ink reaches beyond the middle of a stroke, and where EMNIST's boxes end (10 %). */
+  const reach = ({ width, edge }) => width / 2 + 0.3 * edge;
+
+  /** Centre strokes and scale their longest side to the pen's; a dot stays a dot. */
+  function fitStrokes(strokes, { side, ...pen }, [height, width]) {
+    const points = strokes.flat();
+    const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
+    const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const longest = Math.max(right - left, bottom - top);
+    const scale = longest > 0 ? (side - 2 * reach(pen)) / longest : 1;
+    return strokes.map((stroke) =>
+      stroke.map(([x, y]) => [
+        (x - (left + right) / 2) * scale + width / 2,
+        (y - (top + bottom) / 2) * scale + height / 2,
+      ]),
+    );
+  }
+
+  /** Strokes, lists of [x, y] in any unit, as an image like EMNIST's: Float32Array in [0, 1].
+   *
+   * The ink of a pixel is a function of its distance to the nearest stroke, so strokes have the
+   * same width however large the letter was drawn, and no canvas is read back (some browsers blur
+   * what is read, against fingerprinting).
+   */
+  function inkOf(strokes, pen, shape) {
+    const [height, width] = shape;
+    const pixels = new Float32Array(height * width);
+    const fitted = fitStrokes(strokes, pen, shape);
+    for (let i = 0; i < pixels.length; i++) {
+      const x = (i % width) + 0.5;
+      const y = Math.floor(i / width) + 0.5;
+      let distance = Infinity;
+      for (const stroke of fitted)
+        for (let j = 0; j < stroke.length; j++)
+          distance = Math.min(distance, distanceToSegment(x, y, stroke[Math.max(0, j - 1)], stroke[j]));
+      const rise = Math.min(1, Math.max(0, (pen.width / 2 - distance) / pen.edge + 0.5));
+      pixels[i] = rise * rise * (3 - 2 * rise);
+    }
+    return pixels;
+  }
+
+  // ----------------------------------------------------------------- the view
+
+  const BARS = 5; // components and letters shown
+  const percent = (share) =>
+    share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+  const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
+  /** element("p", {className: "x"}, child, ...): children are nodes or text. */
+  function element(tag, properties = {}, ...children) {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
+  }
+
+  /** A canvas with images side by side, ink on white as in the book's figures. */
+  function picture(images, [height, width], label) {
+    const canvas = element("canvas", { width: width * images.length, height });
+    if (label) {
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", label);
+    } else canvas.setAttribute("aria-hidden", "true");
+    const context = canvas.getContext("2d");
+    images.forEach((pixels, i) => {
+      const bits = context.createImageData(width, height);
+      pixels.forEach((value, j) => bits.data.set([255 - value, 255 - value, 255 - value, 255], 4 * j));
+      context.putImageData(bits, i * width, 0);
+    });
+    return canvas;
+  }
+
+  const asBytes = (pixels) => Uint8ClampedArray.from(pixels, (value) => Math.round(255 * value));
+
+  function castOf(votes, names) {
+    return votes.map(([letter, n]) => `${names[letter]} ×${n.toLocaleString("en")}`).join(", ");
+  }
+
+  function shortCast(votes, names) {
+    const shown = castOf(votes.slice(0, 3), names);
+    return votes.length > 3 ? `${shown}, …` : shown;
+  }
+
+  /** Blue: the component votes for the soft verdict; red: for the hard one, if that differs. */
+  function sideOf(letter, hard, soft) {
+    if (letter === soft) return "soft";
+    return letter === hard ? "hard" : "other";
+  }
+
+  function componentRow(model, draw, q, component, verdicts) {
+    const names = model.classNames;
+    const votes = votesOf(draw, component, names.length);
+    const side = votes.length ? sideOf(votes[0][0], verdicts.hard.letter, verdicts.soft.letter) : "other";
+    const bar = element("span", { className: `playground-bar playground-${side}` });
+    bar.style.width = `${100 * q[component]}%`;
+    const n = model.nSamples;
+    const size = model.imageShape[0] * model.imageShape[1];
+    const images = Array.from({ length: n }, (_, i) => rows(model.samples, size, component * n + i));
+    return element(
+      "li",
+      {},
+      element("span", { className: "playground-name" }, `c = ${component}`),
+      element("span", { className: "playground-track" }, bar),
+      element("span", { className: "playground-value" }, percent(q[component])),
+      picture(images, model.imageShape, `${n} samples of cluster ${component}`),
+      element(
+        "span",
+        { className: "playground-votes" },
+        votes.length
+          ? element("strong", {}, `votes ${names[votes[0][0]]}`)
+          : element("strong", { className: "playground-no-vote" }, "no label, no vote"),
+        votes.length ? ` (${shortCast(votes, names)})` : "",
+        element("br"),
+        element("small", {}, `holds ${model.contents[component]}`),
+      ),
+    );
+  }
+
+  function letterRow(model, draw, q, letter, verdicts) {
+    const { similarity } = verdicts.soft;
+    const bar = element("span", {
+      className: `playground-bar playground-${sideOf(letter, verdicts.hard.letter, verdicts.soft.letter)}`,
+    });
+    bar.style.width = `${(100 * similarity[letter]) / Math.max(...similarity)}%`;
+    const parts = partsOfSimilarity(q, draw, letter, 2).filter(
+      ([, part]) => part > 0.01 * similarity[letter],
+    );
+    const rest = similarity[letter] - parts.reduce((sum, [, part]) => sum + part, 0);
+    const terms = parts.map(([c, part]) => `${part.toFixed(3)} (c = ${c})`);
+    if (rest > 0.0005) terms.push(`${rest.toFixed(3)} (others)`);
+    return element(
+      "li",
+      {},
+      element("span", { className: "playground-name" }, model.classNames[letter]),
+      element("span", { className: "playground-track" }, bar),
+      element("span", { className: "playground-value" }, similarity[letter].toFixed(3)),
+      element("small", { className: "playground-sum" }, `= ${terms.join(" + ")}`),
+    );
+  }
+
+  function hardReason(model, q, { component, votes, letter, passedOver }) {
+    const names = model.classNames;
+    if (component === null) return `No cluster has a label, so hard says ${names[letter]}.`;
+    const votesText = `${castOf(votes, names)}, so hard says ${names[letter]}.`;
+    if (!passedOver.length)
+      return `The likeliest cluster is ${component} (${percent(q[component])}). Its labelled images: ${votesText}`;
+    const skipped = passedOver.length === 1 ? "" : ` Nor did the next ${passedOver.length - 1}.`;
+    return (
+      `The likeliest cluster, ${passedOver[0]} (${percent(q[passedOver[0]])}), got no label.${skipped} ` +
+      `The likeliest one that has labels is ${component} (${percent(q[component])}): ${votesText}`
+    );
+  }
+
+  function unlabelled(draw, nClasses) {
+    let count = 0;
+    for (let c = 0; c < draw.K; c++) count += votesOf(draw, c, nClasses).length === 0;
+    return count;
+  }
+
+  // --------------------------------------------------------------- the events
+
+  const SAY_AFTER = 600; // ms of rest before the verdict is read out, lest every stroke is
+
+  function start(root) {
+    const part = (name) => root.querySelector(`[data-part="${name}"]`);
+    const canvas = part("canvas");
+    const slider = part("slider");
+    const state = { strokes: [], pixels: null, what: "", verdicts: null, milliseconds: 0 };
+    let model = null;
+    let saying = 0;
+    let waiting = false;
+
+    const draw = () => model.draws[slider.value];
+
+    function decide(q, labels = draw()) {
+      const n = model.classNames.length;
+      return { hard: hardVerdict(q, labels, n), soft: softVerdict(q, labels, n) };
+    }
+
+    function say(text) {
+      clearTimeout(saying);
+      saying = setTimeout(() => (part("status").textContent = text), SAY_AFTER);
+    }
+
+    function showLabels() {
+      const { nLabels } = draw();
+      const lost = unlabelled(draw(), model.classNames.length);
+      part("labels").textContent = plural(nLabels, "label");
+      part("share").textContent =
+        `${((100 * nLabels) / model.nImages).toPrecision(2)} % of the images; ` +
+        (lost ? `${lost} of ${model.K} clusters have none` : "every cluster has one");
+      slider.setAttribute("aria-valuetext", plural(nLabels, "label"));
+    }
+
+    function showNothing() {
+      part("results").hidden = true;
+      part("hint").hidden = false;
+      part("seen").replaceChildren();
+      say("");
+    }
+
+    function show() {
+      showLabels();
+      if (!state.pixels) return showNothing();
+      const began = performance.now();
+      const q = posterior(model, state.pixels);
+      const verdicts = decide(q);
+      state.milliseconds = performance.now() - began;
+      state.verdicts = verdicts;
+      const names = model.classNames;
+      part("results").hidden = false;
+      part("hint").hidden = true;
+      part("hard").textContent = names[verdicts.hard.letter];
+      part("soft").textContent = names[verdicts.soft.letter];
+      part("hard-reason").textContent = hardReason(model, q, verdicts.hard);
+      part("clusters").replaceChildren(
+        ...largest(q, BARS).map((c) => componentRow(model, draw(), q, c, verdicts)),
+      );
+      const letters = largest(verdicts.soft.similarity, BARS).filter(
+        (letter) => verdicts.soft.similarity[letter] >= 0.001,
+      );
+      part("similarities").replaceChildren(
+        ...letters.map((letter) => letterRow(model, draw(), q, letter, verdicts)),
+      );
+      part("seen").replaceChildren(
+        picture([asBytes(state.pixels)], model.imageShape, "The image as the encoder reads it"),
+      );
+      say(
+        `${state.what}: with ${plural(draw().nLabels, "label")}, hard says ` +
+          `${names[verdicts.hard.letter]}, soft says ${names[verdicts.soft.letter]} ` +
+          `(answered in ${Math.max(1, Math.round(state.milliseconds))} ms).`,
+      );
+    }
+
+    function showSoon() {
+      if (waiting || !model) return; // a frame is enough, however fast the pen moves
+      waiting = true;
+      requestAnimationFrame(() => {
+        waiting = false;
+        show();
+      });
+    }
+
+    function pick(bytes, what) {
+      state.strokes = [];
+      state.pixels = Float32Array.from(bytes, (value) => value / 255);
+      state.what = what;
+      const context = canvas.getContext("2d");
+      context.drawImage(picture([bytes], model.imageShape), 0, 0, canvas.width, canvas.height);
+      showSoon();
+    }
+
+    function clear() {
+      state.strokes = [];
+      state.pixels = null;
+      canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+      showSoon();
+    }
+
+    function pointOf(event) {
+      const box = canvas.getBoundingClientRect();
+      const scale = canvas.width / box.width;
+      return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+    }
+
+    function line(from, to) {
+      const context = canvas.getContext("2d");
+      context.lineWidth = canvas.width / 12;
+      context.lineCap = context.lineJoin = "round";
+      context.strokeStyle = "#000";
+      context.beginPath();
+      context.moveTo(...from);
+      context.lineTo(...to);
+      context.stroke();
+    }
+
+    function extend(points) {
+      const stroke = state.strokes.at(-1);
+      for (const point of points) {
+        line(stroke.at(-1) ?? point, point);
+        stroke.push(point);
+      }
+      if (!model) return;
+      state.pixels = inkOf(state.strokes, model.pen, model.imageShape);
+      state.what = "Your letter";
+      showSoon();
+    }
+
+    function listenToPen() {
+      canvas.addEventListener("pointerdown", (event) => {
+        if (event.button !== 0 || !model) return;
+        event.preventDefault();
+        canvas.setPointerCapture(event.pointerId);
+        if (!state.strokes.length) clear(); // what was picked makes room for a new drawing
+        state.strokes.push([]);
+        extend([pointOf(event)]);
+      });
+      canvas.addEventListener("pointermove", (event) => {
+        if (!canvas.hasPointerCapture(event.pointerId)) return;
+        const events = event.getCoalescedEvents?.() ?? [];
+        extend((events.length ? events : [event]).map(pointOf));
+      });
+    }
+
+    function fillGallery(packed) {
+      const size = model.imageShape[0] * model.imageShape[1];
+      const button = (bytes, what, name) => {
+        const node = element("button", { type: "button", title: what }, picture([bytes], model.imageShape));
+        node.setAttribute("aria-label", what);
+        node.addEventListener("click", () => pick(bytes, what));
+        return node;
+      };
+      const letters = unpack(packed.letters.images);
+      part("letters").replaceChildren(
+        ...packed.letters.names.map((name, i) =>
+          button(rows(letters, size, i), `The letter ${name} from a font`),
+        ),
+      );
+      part("hesitant").replaceChildren(
+        ...packed.hesitant.map(([c, i]) =>
+          button(rows(model.samples, size, c * model.nSamples + i), `A sample of cluster ${c}`),
+        ),
+      );
+    }
+
+    function offerExample(example) {
+      if (!example) return;
+      const bytes = unpack(example.image);
+      const show = () => {
+        slider.value = model.draws.findIndex((draw) => draw.nLabels === example.n_labels);
+        pick(bytes, `The letter of Figure 2, in truth ${example.truth}`);
+      };
+      part("example").addEventListener("click", show);
+      part("example").hidden = false;
+      show();
+    }
+
+    function begin() {
+      const packed = window.playgroundData;
+      model = readModel(packed);
+      slider.max = model.draws.length - 1;
+      slider.value = Math.max(0, model.draws.findIndex((draw) => draw.nLabels === 73));
+      fillGallery(packed);
+      listenToPen();
+      slider.addEventListener("input", showSoon);
+      part("clear").addEventListener("click", clear);
+      for (const control of root.querySelectorAll("[disabled]")) control.disabled = false;
+      root.dataset.state = "ready";
+      show();
+      offerExample(packed.example);
+      // for the tests, and for the curious in the console
+      window.playground = {
+        posterior: (pixels) => Array.from(posterior(model, pixels)),
+        verdicts(pixels, nLabels) {
+          const labels = model.draws.find((draw) => draw.nLabels === nLabels);
+          const { hard, soft } = decide(posterior(model, pixels), labels);
+          return { hard: model.classNames[hard.letter], soft: model.classNames[soft.letter] };
+        },
+        inkOf: (strokes) => Array.from(inkOf(strokes, model.pen, model.imageShape)),
+        labelCounts: model.draws.map((draw) => draw.nLabels),
+        milliseconds: () => state.milliseconds,
+      };
+    }
+
+    function load() {
+      const script = element("script", { src: root.dataset.source });
+      script.addEventListener("load", begin);
+      script.addEventListener("error", () => {
+        root.dataset.state = "failed";
+        part("status").textContent = `${root.dataset.source} could not be loaded: is the page whole?`;
+      });
+      document.head.append(script);
+    }
+
+    // the page shows first, then megabytes of weights are read
+    requestAnimationFrame(() => setTimeout(load));
+  }
+
+  const root = document.getElementById("playground");
+  if (root) start(root);
+})();

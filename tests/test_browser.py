@@ -1,0 +1,316 @@
+"""The built book in a real browser: Debian's Chromium, driven by Playwright, without a network.
+
+`make book` builds the pages; without them, or without Chromium, these tests are skipped.
+"""
+
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from check_book import toc_pages
+
+from gmvae_lib import HardDecoder, SoftDecoder, cluster_posterior, load_run, rendered_letters
+from gmvae_lib.claims import figure_2_example
+from gmvae_lib.experiments import draw_labelled, label_counts
+
+playwright_api = pytest.importorskip("playwright.sync_api")
+axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML = ROOT / "book" / "_build" / "html"
+PAGES = toc_pages(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+# The only thing that a page may ask of others: formulas stay TeX where the network is missing.
+ELSEWHERE = {"cdn.jsdelivr.net"}  # MathJax
+MOST_MEGABYTES = 12  # of the playground, with all that it loads
+SLOW = 120_000  # ms to wait for anything, on a machine that is busy with other tests
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium found: install it with `apt-get install chromium`")
+    if not (HTML / "playground.html").is_file():
+        pytest.skip("no book found in book/_build/html: build it with `make book`")
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            # a container has neither user namespaces nor a large /dev/shm
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page of the book, opened; and what went wrong or was asked for meanwhile."""
+
+    def __init__(self, browser, name, size=DESKTOP, theme="light", touch=False):
+        self.name, self.faults, self.asked = name, [], []
+        self.context = browser.new_context(viewport=size, color_scheme=theme, has_touch=touch)
+        self.context.set_default_timeout(SLOW)
+        self.context.route(re.compile("^https?:"), lambda route: route.abort())
+        self.page = self.context.new_page()
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.goto((HTML / f"{name}.html").as_uri())
+
+    def _console(self, message):
+        blocked = message.location.get("url", "").startswith("http")
+        if message.type == "error" and not blocked:
+            self.faults.append(message.text)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+    def elsewhere(self):
+        """Hosts other than the book's own files that the page asked for something."""
+        return {urlsplit(url).netloc for url in self.asked if url.startswith("http")}
+
+    def files(self):
+        """The book's files that the page loaded."""
+        urls = {urlsplit(url) for url in self.asked if url.startswith("file:")}
+        return {Path(unquote(url.path)) for url in urls}
+
+    def accessibility_faults(self):
+        """What axe-core calls serious or critical, one line each."""
+        found = axe_api.Axe().run(self.page).response["violations"]
+        return [
+            f"{fault['id']} ({fault['impact']}): {node['html'][:120]}"
+            for fault in found
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"]
+        ]
+
+
+@cache
+def anchors(path):
+    """The names that a link may point to in a page."""
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    return {tag[key] for key in ("id", "name") for tag in soup.find_all(attrs={key: True})}
+
+
+def broken(link):
+    """Whether an internal link points to no file, or to no place in it."""
+    url = urlsplit(link)
+    path = Path(unquote(url.path))
+    if not path.is_file():
+        return True
+    return bool(url.fragment) and unquote(url.fragment) not in anchors(path)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_on_a_desktop(browser, name):
+    with Visit(browser, name) as visit:
+        links = visit.page.eval_on_selector_all("a[href]", "links => links.map(a => a.href)")
+        images = visit.page.eval_on_selector_all("img", "all => all.map(i => [i.src, i.alt])")
+        unseen = "all => all.filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+        assert visit.faults == []
+        assert visit.elsewhere() <= ELSEWHERE
+        assert [link for link in links if link.startswith("file:") and broken(link)] == []
+        assert [source for source, alt in images if not alt.strip()] == []
+        assert visit.page.eval_on_selector_all("img", unseen) == []
+        assert visit.accessibility_faults() == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_on_a_phone_in_dark_mode(browser, name):
+    with Visit(browser, name, PHONE, theme="dark") as visit:
+        theme = visit.page.evaluate("document.documentElement.dataset.theme")
+        width = visit.page.evaluate("document.documentElement.scrollWidth")
+        assert theme == "dark"
+        assert width <= PHONE["width"]
+        assert visit.accessibility_faults() == []
+
+
+# the playground
+
+
+def open_playground(browser, **options):
+    visit = Visit(browser, "playground", **options)
+    visit.page.wait_for_selector("#playground[data-state=ready]")
+    return visit
+
+
+@pytest.fixture(scope="module")
+def playground(browser):
+    with open_playground(browser) as visit:
+        yield visit.page
+
+
+@pytest.fixture(scope="module")
+def run():
+    return load_run(ROOT / "results" / "letters100k")
+
+
+@pytest.fixture(scope="module")
+def inputs(run):
+    """Twenty fixed images: letters from fonts, and samples of components."""
+    samples = [run.model.sample(c, seed=1)[0] for c in range(0, run.model_config.K, 10)]
+    letters = rendered_letters(n=10, seed=1).images / 255
+    return np.concatenate([letters, samples]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def posterior(run, inputs):
+    return cluster_posterior(run, inputs, device="cpu")
+
+
+def as_list(image):
+    return image.ravel().tolist()
+
+
+def part(page, name):
+    return page.locator(f'[data-part="{name}"]')
+
+
+def verdicts(page):
+    return part(page, "hard").inner_text(), part(page, "soft").inner_text()
+
+
+def set_labels(page, n_labels):
+    counts = page.evaluate("playground.labelCounts")
+    part(page, "slider").fill(str(counts.index(n_labels)))
+
+
+def test_posterior_is_that_of_pytorch(playground, inputs, posterior):
+    found = [playground.evaluate("x => playground.posterior(x)", as_list(x)) for x in inputs]
+    np.testing.assert_allclose(found, posterior, atol=1e-3)
+    assert posterior.max(axis=1).min() < 0.9  # not all are easy
+
+
+def test_verdicts_are_those_of_the_decoders(playground, run, inputs, posterior):
+    counts = playground.evaluate("playground.labelCounts")
+    assert counts == [n for n in label_counts(len(run.labels)) if n <= 14_560]
+    for n in counts:
+        index = draw_labelled(len(run.labels), n, seed=0)
+        q, y = run.posterior[index], run.labels[index]
+        expected = {
+            "hard": HardDecoder().fit(q, y).predict(posterior),
+            "soft": SoftDecoder().fit(q, y).predict(posterior),
+        }
+        for i, image in enumerate(inputs):
+            found = playground.evaluate(
+                "([image, n]) => playground.verdicts(image, n)", [as_list(image), n]
+            )
+            assert found == {rule: run.class_names[y[i]] for rule, y in expected.items()}, (n, i)
+
+
+def test_figure_2_shows_hard_wrong_and_soft_right(browser, run):
+    example = figure_2_example(run)
+    hard, soft = (run.class_names[letter] for letter in (example.hard, example.soft))
+    with open_playground(browser) as visit:
+        page = visit.page
+        part(page, "clear").click()
+        part(page, "hint").wait_for(state="visible")
+        part(page, "example").click()
+        part(page, "results").wait_for(state="visible")
+        assert verdicts(page) == (hard, soft)
+        shown = part(page, "clusters").locator(".playground-name").all_inner_texts()
+        assert shown == [f"c = {c}" for c in example.components]
+        assert visit.faults == []
+
+
+def test_letter_drawn_with_the_mouse(browser):
+    with open_playground(browser) as visit:
+        page = visit.page
+        set_labels(page, 14_560)
+        box = part(page, "canvas").bounding_box()
+        corners = [(0.3, 0.2), (0.3, 0.8), (0.7, 0.8)]
+        (x, y), *others = [(box["x"] + u * box["width"], box["y"] + v * box["height"])
+                           for u, v in corners]  # fmt: skip
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for x, y in others:
+            page.mouse.move(x, y, steps=8)
+        page.mouse.up()
+        playwright_api.expect(part(page, "status")).to_contain_text("Your letter")
+        assert verdicts(page) == ("l", "l")
+        part(page, "clear").click()
+        part(page, "hint").wait_for(state="visible")
+        assert visit.faults == []
+
+
+def test_letter_drawn_with_a_finger(browser):
+    with open_playground(browser, size=PHONE, touch=True) as visit:
+        page = visit.page
+        set_labels(page, 14_560)
+        part(page, "canvas").scroll_into_view_if_needed()
+        box = part(page, "canvas").bounding_box()
+        scrolled = page.evaluate("scrollY")
+        hand = visit.context.new_cdp_session(page)
+
+        def touch(kind, *points):
+            points = [{"x": box["x"] + u * box["width"], "y": box["y"] + v * box["height"]}
+                      for u, v in points]  # fmt: skip
+            hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        for stroke in (
+            [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)],
+            [(0.25, 0.22), (0.5, 0.22), (0.75, 0.22)],
+        ):
+            touch("touchStart", stroke[0])
+            for point in stroke[1:]:
+                touch("touchMove", point)
+            touch("touchEnd")
+        playwright_api.expect(part(page, "status")).to_contain_text("Your letter")
+        assert verdicts(page) == ("t", "t")
+        assert page.evaluate("scrollY") == scrolled  # the finger drew and did not scroll
+        assert visit.faults == []
+
+
+def test_keyboard_reaches_everything(browser):
+    with open_playground(browser) as visit:
+        page = visit.page
+        focused = "document.activeElement.dataset.part ?? document.activeElement.ariaLabel"
+        part(page, "clear").focus()
+        path = [page.evaluate(focused)]
+        for _ in range(3):
+            page.keyboard.press("Tab")
+            path.append(page.evaluate(focused))
+        assert path == ["clear", "example", "slider", "The letter a from a font"]
+
+        page.keyboard.press("Enter")
+        playwright_api.expect(part(page, "status")).to_contain_text("The letter a from a font")
+        part(page, "slider").focus()
+        before = part(page, "labels").inner_text()
+        page.keyboard.press("ArrowRight")
+        playwright_api.expect(part(page, "labels")).not_to_have_text(before)
+        now = part(page, "labels").inner_text()
+        assert part(page, "slider").get_attribute("aria-valuetext") == now
+        playwright_api.expect(part(page, "status")).to_contain_text(now)
+        assert part(page, "status").get_attribute("role") == "status"
+        assert visit.faults == []
+
+
+def test_page_is_light_and_quick(browser, inputs, capsys):
+    with open_playground(browser) as visit:
+        megabytes = sum(path.stat().st_size for path in visit.files()) / 1e6
+        paint = visit.page.evaluate(
+            "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        )
+        times = visit.page.evaluate(
+            """images => images.map(image => {
+                 const began = performance.now();
+                 playground.verdicts(image, 73);
+                 return performance.now() - began;
+               })""",
+            [as_list(image) for image in inputs],
+        )
+    with capsys.disabled():  # figures of this machine, and of what else it does: not asserted
+        print(
+            f"\nplayground: {megabytes:.1f} MB, first paint after {paint:.0f} ms, "
+            f"answer in {np.median(times):.0f} ms (median of {len(times)})"
+        )
+    assert megabytes < MOST_MEGABYTES
