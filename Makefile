@@ -41,8 +41,9 @@ lint: setup ## Style and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-test: lint ## Lint, unit tests, and the chapters against their committed outputs
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests
+# The tests in a browser read what `make book` has built; without a book or Chromium they are skipped.
+test: lint ## Lint, unit tests, the built book in a browser, and the chapters against their outputs
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope -rs tests
 	$(BIN)/python tools/check_notebooks.py
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --nbval --nbval-current-env notebooks
 
@@ -61,5 +62,5 @@ bench: setup ## Measure speed and memory on a quiet machine, into results/benchm
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
 
 clean: ## Remove what the targets made, .venv included
-	rm -rf book/_build $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf book/_build book/_extra/playground/playground-data.js $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -39,6 +39,7 @@ def browser():
         pytest.skip("no Chromium found: install it with `apt-get install chromium`")
     if not (HTML / "playground.html").is_file():
         pytest.skip("no book found in book/_build/html: build it with `make book`")
+    playwright_api.expect.set_options(timeout=SLOW)
     with playwright_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program,
@@ -184,6 +185,11 @@ def set_labels(page, n_labels):
     part(page, "slider").fill(str(counts.index(n_labels)))
 
 
+def place(box, u, v):
+    """The point at shares u, v of a box's width and height."""
+    return box["x"] + u * box["width"], box["y"] + v * box["height"]
+
+
 def test_posterior_is_that_of_pytorch(playground, inputs, posterior):
     found = [playground.evaluate("x => playground.posterior(x)", as_list(x)) for x in inputs]
     np.testing.assert_allclose(found, posterior, atol=1e-3)
@@ -228,8 +234,7 @@ def test_letter_drawn_with_the_mouse(browser):
         set_labels(page, 14_560)
         box = part(page, "canvas").bounding_box()
         corners = [(0.3, 0.2), (0.3, 0.8), (0.7, 0.8)]
-        (x, y), *others = [(box["x"] + u * box["width"], box["y"] + v * box["height"])
-                           for u, v in corners]  # fmt: skip
+        (x, y), *others = [place(box, *corner) for corner in corners]
         page.mouse.move(x, y)
         page.mouse.down()
         for x, y in others:
@@ -252,14 +257,12 @@ def test_letter_drawn_with_a_finger(browser):
         hand = visit.context.new_cdp_session(page)
 
         def touch(kind, *points):
-            points = [{"x": box["x"] + u * box["width"], "y": box["y"] + v * box["height"]}
-                      for u, v in points]  # fmt: skip
-            hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+            places = [dict(zip("xy", place(box, *point), strict=True)) for point in points]
+            hand.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
 
-        for stroke in (
-            [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)],
-            [(0.25, 0.22), (0.5, 0.22), (0.75, 0.22)],
-        ):
+        stem = [(0.5, 0.2), (0.5, 0.5), (0.5, 0.8)]
+        bar = [(0.25, 0.22), (0.5, 0.22), (0.75, 0.22)]
+        for stroke in (stem, bar):
             touch("touchStart", stroke[0])
             for point in stroke[1:]:
                 touch("touchMove", point)

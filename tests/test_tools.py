@@ -3,6 +3,7 @@
 import check_book
 import check_notebooks
 import nbformat
+import page_mends
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -150,3 +151,31 @@ def test_a_value_missing_from_the_text_is_a_fault(tmp_path):
         "1 values in the text, expected 2 as in the source"
     ]
     assert check_book.page_faults(page, expected_values=1) == []
+
+
+# page_mends
+
+
+class Script(str):
+    """A script as Sphinx keeps it: its file name, and text of its own among its attributes."""
+
+    def __new__(cls, name="", body=None):
+        script = super().__new__(cls, name)
+        script.attributes = {"body": body}
+        return script
+
+
+def test_pages_lose_thebe_and_the_role_of_a_list_with_links():
+    kept = [Script("_static/doctools.js"), Script(body="let togglebuttonSelector"), "plain.js"]
+    thebe = [Script("_static/sphinx-thebe.js"), Script(body="const THEBE_JS_URL = 1")]
+    body = '<div role="list" class="citation-list"><a></a></div>'
+    context = {"script_files": [*kept, *thebe], "body": body}
+    page_mends.mend(None, "bibliography", "page.html", context, None)
+    assert context["script_files"] == kept
+    assert "role" not in context["body"] and "citation-list" in context["body"]
+
+
+def test_a_page_without_text_is_left_alone():
+    context = {"script_files": ["search.js"]}
+    page_mends.mend(None, "search", "search.html", context, None)
+    assert context == {"script_files": ["search.js"]}

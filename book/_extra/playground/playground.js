@@ -140,7 +140,7 @@
     return largest(parts, n).map((c) => [c, parts[c]]);
   }
 
-  /** Unpack playgroundData; `_packed` is what the script file holds. */
+  /** The model and the draws of labels, from what the script file holds. */
   function readModel(packed) {
     const K = packed.samples.shape[0];
     return {
@@ -172,12 +172,12 @@
 
   // ------------------------------------------------------- from strokes to an image
 
-  function distanceToSegment(x, y, [ax, ay], [bx, by]) {
+  function squaredDistance(x, y, [ax, ay], [bx, by]) {
     const dx = bx - ax;
     const dy = by - ay;
     const along = dx || dy ? ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy) : 0;
     const t = Math.min(1, Math.max(0, along));
-    return Math.hypot(x - ax - t * dx, y - ay - t * dy);
+    return (x - ax - t * dx) ** 2 + (y - ay - t * dy) ** 2;
   }
 
   /** How far the ink reaches beyond the middle of a stroke, and where EMNIST's boxes end (10 %). */
@@ -211,11 +211,11 @@
     for (let i = 0; i < pixels.length; i++) {
       const x = (i % width) + 0.5;
       const y = Math.floor(i / width) + 0.5;
-      let distance = Infinity;
+      let nearest = Infinity;
       for (const stroke of fitted)
         for (let j = 0; j < stroke.length; j++)
-          distance = Math.min(distance, distanceToSegment(x, y, stroke[Math.max(0, j - 1)], stroke[j]));
-      const rise = Math.min(1, Math.max(0, (pen.width / 2 - distance) / pen.edge + 0.5));
+          nearest = Math.min(nearest, squaredDistance(x, y, stroke[Math.max(0, j - 1)], stroke[j]));
+      const rise = Math.min(1, Math.max(0, (pen.width / 2 - Math.sqrt(nearest)) / pen.edge + 0.5));
       pixels[i] = rise * rise * (3 - 2 * rise);
     }
     return pixels;
@@ -226,6 +226,7 @@
   const BARS = 5; // components and letters shown
   const percent = (share) =>
     share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+  const inner = (value) => (value >= 0.01 ? value.toFixed(3) : value.toPrecision(2));
   const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
   /** element("p", {className: "x"}, child, ...): children are nodes or text. */
@@ -254,7 +255,7 @@
   const asBytes = (pixels) => Uint8ClampedArray.from(pixels, (value) => Math.round(255 * value));
 
   function castOf(votes, names) {
-    return votes.map(([letter, n]) => `${names[letter]} ×${n.toLocaleString("en")}`).join(", ");
+    return votes.map(([letter, n]) => `${names[letter]}\u00a0×${n.toLocaleString("en")}`).join(", ");
   }
 
   function shortCast(votes, names) {
@@ -303,19 +304,21 @@
       className: `playground-bar playground-${sideOf(letter, verdicts.hard.letter, verdicts.soft.letter)}`,
     });
     bar.style.width = `${(100 * similarity[letter]) / Math.max(...similarity)}%`;
-    const parts = partsOfSimilarity(q, draw, letter, 2).filter(
-      ([, part]) => part > 0.01 * similarity[letter],
-    );
-    const rest = similarity[letter] - parts.reduce((sum, [, part]) => sum + part, 0);
-    const terms = parts.map(([c, part]) => `${part.toFixed(3)} (c = ${c})`);
-    if (rest > 0.0005) terms.push(`${rest.toFixed(3)} (others)`);
+    const counts = ([, part]) => part >= 0.02 * similarity[letter];
+    const parts = partsOfSimilarity(q, draw, letter, 2).filter(counts);
+    const others = ["others", similarity[letter] - parts.reduce((sum, [, part]) => sum + part, 0)];
+    const terms = parts.map(([c, part]) => [`c = ${c}`, part]).concat([others].filter(counts));
     return element(
       "li",
       {},
       element("span", { className: "playground-name" }, model.classNames[letter]),
       element("span", { className: "playground-track" }, bar),
-      element("span", { className: "playground-value" }, similarity[letter].toFixed(3)),
-      element("small", { className: "playground-sum" }, `= ${terms.join(" + ")}`),
+      element("span", { className: "playground-value" }, inner(similarity[letter])),
+      element(
+        "small",
+        { className: "playground-sum" },
+        `= ${terms.map(([name, part]) => `${inner(part)} (${name})`).join(" + ")}`,
+      ),
     );
   }
 
@@ -346,7 +349,7 @@
     const part = (name) => root.querySelector(`[data-part="${name}"]`);
     const canvas = part("canvas");
     const slider = part("slider");
-    const state = { strokes: [], pixels: null, what: "", verdicts: null, milliseconds: 0 };
+    const state = { strokes: [], picked: null, what: "" };
     let model = null;
     let saying = 0;
     let waiting = false;
@@ -368,7 +371,7 @@
       const lost = unlabelled(draw(), model.classNames.length);
       part("labels").textContent = plural(nLabels, "label");
       part("share").textContent =
-        `${((100 * nLabels) / model.nImages).toPrecision(2)} % of the images; ` +
+        `${Number(((100 * nLabels) / model.nImages).toPrecision(2))} % of the images; ` +
         (lost ? `${lost} of ${model.K} clusters have none` : "every cluster has one");
       slider.setAttribute("aria-valuetext", plural(nLabels, "label"));
     }
@@ -382,12 +385,12 @@
 
     function show() {
       showLabels();
-      if (!state.pixels) return showNothing();
+      if (!state.strokes.length && !state.picked) return showNothing();
       const began = performance.now();
-      const q = posterior(model, state.pixels);
+      const pixels = state.picked ?? inkOf(state.strokes, model.pen, model.imageShape);
+      const q = posterior(model, pixels);
       const verdicts = decide(q);
-      state.milliseconds = performance.now() - began;
-      state.verdicts = verdicts;
+      const milliseconds = Math.max(1, Math.round(performance.now() - began));
       const names = model.classNames;
       part("results").hidden = false;
       part("hint").hidden = true;
@@ -397,19 +400,20 @@
       part("clusters").replaceChildren(
         ...largest(q, BARS).map((c) => componentRow(model, draw(), q, c, verdicts)),
       );
-      const letters = largest(verdicts.soft.similarity, BARS).filter(
-        (letter) => verdicts.soft.similarity[letter] >= 0.001,
+      const { similarity } = verdicts.soft;
+      const letters = largest(similarity, BARS).filter(
+        (letter) => similarity[letter] >= 0.05 * similarity[verdicts.soft.letter],
       );
       part("similarities").replaceChildren(
         ...letters.map((letter) => letterRow(model, draw(), q, letter, verdicts)),
       );
       part("seen").replaceChildren(
-        picture([asBytes(state.pixels)], model.imageShape, "The image as the encoder reads it"),
+        picture([asBytes(pixels)], model.imageShape, "The image as the encoder reads it"),
       );
       say(
         `${state.what}: with ${plural(draw().nLabels, "label")}, hard says ` +
           `${names[verdicts.hard.letter]}, soft says ${names[verdicts.soft.letter]} ` +
-          `(answered in ${Math.max(1, Math.round(state.milliseconds))} ms).`,
+          `(answered in ${milliseconds} ms).`,
       );
     }
 
@@ -424,16 +428,17 @@
 
     function pick(bytes, what) {
       state.strokes = [];
-      state.pixels = Float32Array.from(bytes, (value) => value / 255);
+      state.picked = Float32Array.from(bytes, (value) => value / 255);
       state.what = what;
       const context = canvas.getContext("2d");
       context.drawImage(picture([bytes], model.imageShape), 0, 0, canvas.width, canvas.height);
+      canvas.scrollIntoView({ block: "nearest" }); // on a phone the gallery is far below
       showSoon();
     }
 
     function clear() {
       state.strokes = [];
-      state.pixels = null;
+      state.picked = null;
       canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
       showSoon();
     }
@@ -446,7 +451,7 @@
 
     function line(from, to) {
       const context = canvas.getContext("2d");
-      context.lineWidth = canvas.width / 12;
+      context.lineWidth = canvas.width / 15;
       context.lineCap = context.lineJoin = "round";
       context.strokeStyle = "#000";
       context.beginPath();
@@ -461,15 +466,13 @@
         line(stroke.at(-1) ?? point, point);
         stroke.push(point);
       }
-      if (!model) return;
-      state.pixels = inkOf(state.strokes, model.pen, model.imageShape);
       state.what = "Your letter";
       showSoon();
     }
 
     function listenToPen() {
       canvas.addEventListener("pointerdown", (event) => {
-        if (event.button !== 0 || !model) return;
+        if (event.button !== 0 || !event.isPrimary) return;
         event.preventDefault();
         canvas.setPointerCapture(event.pointerId);
         if (!state.strokes.length) clear(); // what was picked makes room for a new drawing
@@ -485,7 +488,7 @@
 
     function fillGallery(packed) {
       const size = model.imageShape[0] * model.imageShape[1];
-      const button = (bytes, what, name) => {
+      const button = (bytes, what) => {
         const node = element("button", { type: "button", title: what }, picture([bytes], model.imageShape));
         node.setAttribute("aria-label", what);
         node.addEventListener("click", () => pick(bytes, what));
@@ -507,19 +510,21 @@
     function offerExample(example) {
       if (!example) return;
       const bytes = unpack(example.image);
-      const show = () => {
+      const showExample = () => {
         slider.value = model.draws.findIndex((draw) => draw.nLabels === example.n_labels);
         pick(bytes, `The letter of Figure 2, in truth ${example.truth}`);
       };
-      part("example").addEventListener("click", show);
+      part("example").addEventListener("click", showExample);
       part("example").hidden = false;
-      show();
+      showExample();
     }
 
     function begin() {
       const packed = window.playgroundData;
       model = readModel(packed);
       slider.max = model.draws.length - 1;
+      part("fewest").textContent = model.draws[0].nLabels.toLocaleString("en");
+      part("most").textContent = model.draws.at(-1).nLabels.toLocaleString("en");
       slider.value = Math.max(0, model.draws.findIndex((draw) => draw.nLabels === 73));
       fillGallery(packed);
       listenToPen();
@@ -539,7 +544,6 @@
         },
         inkOf: (strokes) => Array.from(inkOf(strokes, model.pen, model.imageShape)),
         labelCounts: model.draws.map((draw) => draw.nLabels),
-        milliseconds: () => state.milliseconds,
       };
     }
 
