@@ -522,6 +522,7 @@
     function begin() {
       const packed = window.playgroundData;
       model = readModel(packed);
+      posterior(model, new Float32Array(model.imageShape[0] * model.imageShape[1])); // compiles the loops
       slider.max = model.draws.length - 1;
       part("fewest").textContent = model.draws[0].nLabels.toLocaleString("en");
       part("most").textContent = model.draws.at(-1).nLabels.toLocaleString("en");
