@@ -31,18 +31,23 @@ ELSEWHERE = {"cdn.jsdelivr.net"}  # MathJax
 MOST_MEGABYTES = 12  # of the playground, with all that it loads
 SLOW = 120_000  # ms to wait for anything, on a machine that is busy with other tests
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip(
+        "no Chromium found: install it with `apt-get install chromium`", allow_module_level=True
+    )
+if not (HTML / "playground.html").is_file():
+    pytest.skip(
+        "no book found in book/_build/html: build it with `make book`", allow_module_level=True
+    )
+
 
 @pytest.fixture(scope="module")
 def browser():
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("no Chromium found: install it with `apt-get install chromium`")
-    if not (HTML / "playground.html").is_file():
-        pytest.skip("no book found in book/_build/html: build it with `make book`")
     playwright_api.expect.set_options(timeout=SLOW)
     with playwright_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=program,
+            executable_path=CHROMIUM,
             # a container has neither user namespaces nor a large /dev/shm
             args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
         )
@@ -250,6 +255,7 @@ def test_letter_drawn_with_the_mouse(browser):
 def test_letter_drawn_with_a_finger(browser):
     with open_playground(browser, size=PHONE, touch=True) as visit:
         page = visit.page
+        assert page.evaluate("scrollY") == 0  # the example on show must not move the page
         set_labels(page, 14_560)
         part(page, "canvas").scroll_into_view_if_needed()
         box = part(page, "canvas").bounding_box()
@@ -270,6 +276,8 @@ def test_letter_drawn_with_a_finger(browser):
         playwright_api.expect(part(page, "status")).to_contain_text("Your letter")
         assert verdicts(page) == ("t", "t")
         assert page.evaluate("scrollY") == scrolled  # the finger drew and did not scroll
+        part(page, "letters").get_by_role("button").last.tap()
+        playwright_api.expect(part(page, "canvas")).to_be_in_viewport(ratio=1)
         assert visit.faults == []
 
 

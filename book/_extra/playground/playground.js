@@ -432,7 +432,6 @@
       state.what = what;
       const context = canvas.getContext("2d");
       context.drawImage(picture([bytes], model.imageShape), 0, 0, canvas.width, canvas.height);
-      canvas.scrollIntoView({ block: "nearest" }); // on a phone the gallery is far below
       showSoon();
     }
 
@@ -491,7 +490,10 @@
       const button = (bytes, what) => {
         const node = element("button", { type: "button", title: what }, picture([bytes], model.imageShape));
         node.setAttribute("aria-label", what);
-        node.addEventListener("click", () => pick(bytes, what));
+        node.addEventListener("click", () => {
+          pick(bytes, what);
+          canvas.scrollIntoView({ block: "nearest" }); // on a phone the gallery is far below
+        });
         return node;
       };
       const letters = unpack(packed.letters.images);
