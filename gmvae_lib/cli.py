@@ -16,7 +16,7 @@ from . import __version__
 from .config import PRESETS, preset
 from .errors import InputError
 
-DECODERS = ("graph", "soft", "hard", "bayes")
+DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
 BAD_INPUT, INTERRUPTED = 2, 130
 IMAGES_HELP = (
     "an .npz with `images`, an IDX images file, a folder of pictures, or emnist-letters, mnist or "
@@ -82,7 +82,8 @@ def suggest(args) -> None:
     _keep_labels(out)
     from .choosing import suggest as choose
 
-    table = choose(_posterior(args), args.budget)
+    q, neighbours = _posterior_and_neighbours(args)
+    table = choose(q, args.budget, neighbours if len(q) > 1 else None)
     _write(out, lambda path: table.to_csv(path, index=False))
     print(f"{out}: {len(table)} images to label, from {table['cluster'].nunique()} clusters")
 
@@ -95,16 +96,23 @@ def predict(args) -> None:
     import pandas as pd
 
     from .experiments import decoders
+    from .smoothing import asking_decoders
 
-    q = _posterior(args)
-    decoder = decoders(q)[args.decoder]
+    if args.decoder == "neighbours":
+        q, neighbours = _posterior_and_neighbours(args)
+        if len(q) < 2:
+            raise InputError(f"{args.images}: found one image, expected more for their neighbours")
+        decoder, seen = asking_decoders(q, neighbours)[1]["neighbours"], np.arange(len(q))
+    else:
+        q = seen = _posterior(args)
+        decoder = decoders(q)[args.decoder]
     for i, line in index.items():
         if i >= len(q):
             raise InputError(
                 f"{args.labels}: line {line}: found index {i}, expected 0 to {len(q) - 1}, "
                 f"as {args.images} holds {len(q)} images"
             )
-    share = decoder.fit(q[list(index)], np.array(labels)).predict_proba(q)
+    share = decoder.fit(seen[list(index)], np.array(labels)).predict_proba(seen)
     table = pd.DataFrame(
         {
             "index": np.arange(len(q)),
@@ -227,6 +235,18 @@ def _posterior(args, images=None):
     run = load_run(args.run)
     images = _images(args.images, args) if images is None else images
     return cluster_posterior(run, images, device=_device(args.device), progress=True)
+
+
+def _posterior_and_neighbours(args):
+    """q(c|x) of the images asked for, and the rows of the images nearest to each, int [N, n]."""
+    from .model import embed
+    from .runs import load_run
+    from .studies import NEIGHBOURS
+    from .training import nearest
+
+    run, device = load_run(args.run), _device(args.device)
+    q, features = embed(run.model, _images(args.images, args), device=device, progress=True)
+    return q, nearest(features, NEIGHBOURS, device=device)
 
 
 def _device(name):
@@ -366,7 +386,8 @@ def _parser() -> argparse.ArgumentParser:
         "--run runs/letters --images letters.npz --labels labels.csv --out predictions.csv",
         "Columns: index, label, confidence.\n"
         "Labelled images are predicted like the others: their rows hold the decoder's answer, not\n"
-        "the label given. The confidence is the label's share of the decoder's scores.",
+        "the label given. The confidence is the label's share of the decoder's scores.\n"
+        "The decoder neighbours asks also the images that look alike; it is best with few labels.",
     )
     on_images(sub)
     sub.add_argument(

@@ -891,13 +891,41 @@ def chosen_against_random(chosen, random, K):
         ax.set_title(name)
         ax.set_xscale("log")
         ax.axvline(K, color=BLACK, lw=0.8, ls=":")
-        ax.set_xticks([10, K], ["10", str(K)])
+        ticks = [1, 10, K]
+        ax.set_xticks(ticks, map(str, ticks))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0, 0].set_ylabel("accuracy on the images not labelled")
     axes[0, len(methods) // 2].set_xlabel("number of labels")
     styles = [mpl.lines.Line2D([], [], color=BLACK, ls=ls) for ls in ("-", "--")]
     fig.legend(styles, ["chosen", "drawn at random"], loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def rules_of_choice(table):
+    """Accuracy against the number of labels for each rule of choosing them, five at most.
+
+    Parameters
+    ----------
+    table : DataFrame
+        rule, n_labels, accuracy; one row or, for the mean and its spread, one a model seed.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    colours, lines = (WINE, ORANGE, BLUE, GREEN, BLACK), ("-", "--", "-.", ":", "--")
+    for i, (rule, rows) in enumerate(table.groupby("rule", sort=False)):
+        accuracy = rows.groupby("n_labels")["accuracy"]
+        mean = accuracy.mean()
+        ax.plot(mean.index, mean, lines[i], marker="o^sDv"[i], color=colours[i], label=rule)
+        ax.fill_between(mean.index, accuracy.min(), accuracy.max(), color=colours[i], alpha=0.12)
+    ax.set_xscale("log")
+    counts = sorted(table["n_labels"].unique())
+    ax.set_xticks(counts, map(str, counts))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.set_xlabel("number of labels")
+    ax.set_ylabel("accuracy on the images not labelled")
+    ax.legend(loc="lower right")
     return fig
 
 

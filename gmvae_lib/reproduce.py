@@ -1,6 +1,6 @@
 """Everything in results/, from pixels: ``make reproduce`` runs this.
 
-Steps, in order: train, posterior, studies, decoders, baselines, prediction, claims, pictures. Each
+Steps, in order: train, posterior, studies, choosing, decoders, baselines, prediction, claims, pictures. Each
 can be run alone, and the long ones resume where they were stopped.
 """
 
@@ -23,7 +23,7 @@ from .smoothing import asking_decoders
 from .styles import caption, figure_1_components, style_table
 
 STEPS = (
-    "train", "posterior", "studies", "decoders", "baselines", "prediction", "claims", "pictures",
+    "train", "posterior", "studies", "choosing", "decoders", "baselines", "prediction", "claims", "pictures",
 )  # fmt: skip
 PUBLISHED = Path("results")
 RUN = "letters100k"
@@ -236,6 +236,9 @@ def reproduce(args):
             others, (args.data, args.data_dir), args.work / "studies", args.results / STUDIES,
             jobs=args.jobs,
         )  # fmt: skip
+    if "choosing" in args.steps:
+        source = args.data, args.data_dir
+        studies.compare_choices(args.work / "studies", source, args.results / "choosing.csv")
     table = args.results / "sweep.csv"
     how = {"out": table, "n_jobs": args.jobs, "progress": progress}
     if "decoders" in args.steps:

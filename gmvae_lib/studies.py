@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .choosing import max_herding, one_a_cluster, suggest
 from .config import GMVAEConfig, TrainConfig, preset
 from .errors import InputError
 from .experiments import decoders, draw_labelled
@@ -30,6 +31,7 @@ LABEL_SEEDS = range(5)
 LABELS = (73, 100, 291, 728)
 NEIGHBOURS = 10  # of the smoothed posterior
 HELD_OUT = 0.2
+CHOSEN = (20, 40, 73, 100, 200, 300)  # labels, where rules of choice are compared
 ABLATION_EPOCHS = 2  # a third of the recipe; a table of full trainings would take days
 PAPER = "plain GMVAE, preset paper, 1 of 450 epochs"  # a quarter of an hour: one seed
 GRID = (26, 50, 100, 200, 400)
@@ -327,6 +329,77 @@ def accuracies(methods, labels) -> dict[str, float]:
                     score = (decoder.predict(seen_rest) == y_rest).mean()
                     found.setdefault(f"held-out {name} {n_labels}", []).append(score)
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+# ---- which images to label ---------------------------------------------------------------------
+
+
+def compare_choices(work: Path, source, out: Path):
+    """Write the table of `rules_of_choice` for every finished model seed; seeds in it stay."""
+    import pandas as pd
+
+    from .model import embed
+    from .training import nearest
+
+    tables = [pd.read_csv(out)] if out.is_file() else []
+    known = {seed for table in tables for seed in table["model_seed"]}
+    images = _images(*source)
+    for seed, trial in enumerate(trials("seeds")):
+        if seed in known or not (work / trial.name / "provenance.json").is_file():
+            continue
+        q, features = embed(seed_run(work, seed).model, images)
+        found = rules_of_choice(q, features, nearest(features, NEIGHBOURS), images.labels)
+        tables.append(found.assign(model_seed=seed))
+        table = pd.concat(tables).sort_values("model_seed", kind="stable")
+        write_atomically(out, lambda p, table=table: table.to_csv(p, index=False))
+
+
+def rules_of_choice(q, features, neighbours, y):
+    """Accuracy on the images not labelled, by rule of choice, decoder and number of labels.
+
+    q [N, K], features [N, F] and neighbours [N, n] are of one model; y [N] are the true labels.
+
+    Returns
+    -------
+    DataFrame
+        rule ("random" is the mean of 5 draws), decoder, n_labels, accuracy, letters (different ones
+        among the labels; their mean).
+    """
+    import pandas as pd
+
+    most, rows = max(CHOSEN), np.arange(len(q))
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    # by the features, every 20th image is a candidate: all would take hours
+    rules = {
+        "suggest": [suggest(q, most, neighbours)["index"].to_numpy()],
+        "suggest, q alone": [suggest(q, most)["index"].to_numpy()],
+        "one a cluster": [one_a_cluster(q, most)],
+        "features": [max_herding(features / length, [(rows[::20], most)])],
+        "random": [draw_labelled(len(q), most, seed) for seed in LABEL_SEEDS],
+    }
+    smoothed, asking = asking_decoders(q, neighbours)
+    seen = {"smoothed": smoothed, "neighbours": rows}
+    found = []
+    for rule, orders in rules.items():
+        # seconds a fit: not for all rules; random draws have it in the table of the studies
+        slow = ["neighbours"] if rule in ("suggest", "one a cluster") else []
+        for decoder in ["smoothed", *slow]:
+            for n in CHOSEN:
+                scores = [
+                    accuracy_of_choice(asking[decoder], seen[decoder], y, order[:n])
+                    for order in orders
+                ]
+                letters = [len(np.unique(y[order[:n]])) for order in orders]
+                found.append((rule, decoder, n, round(np.mean(scores), 5), np.mean(letters)))
+    return pd.DataFrame(found, columns=["rule", "decoder", "n_labels", "accuracy", "letters"])
+
+
+def accuracy_of_choice(decoder, seen, y, labelled) -> float:
+    """Accuracy on the other images after the labels of some; ``seen`` is the decoder's input."""
+    unlabelled = np.ones(len(y), dtype=bool)
+    unlabelled[labelled] = False
+    right = decoder.fit(seen[labelled], y[labelled]).predict(seen) == y
+    return float(right[unlabelled].mean())
 
 
 # ---- all trials --------------------------------------------------------------------------------

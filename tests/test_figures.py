@@ -154,6 +154,13 @@ def test_chosen_against_random_has_a_panel_for_each_decoder():
     assert len(fig.axes) == 2
 
 
+def test_rules_of_choice_draws_a_line_for_each_rule():
+    rows = [(rule, n, n / 500) for rule in "ab" for n in (40, 100) for _ in range(2)]
+    fig = figures.rules_of_choice(pd.DataFrame(rows, columns=["rule", "n_labels", "accuracy"]))
+    assert {"a", "b", "40", "100"} <= set(drawn(fig))
+    assert list(fig.axes[0].lines[1].get_ydata()) == [0.08, 0.2]
+
+
 def test_accuracy_of_the_confident_ends_at_the_accuracy_of_all():
     correct = np.arange(100) < 70
     fig = figures.accuracy_of_the_confident(np.linspace(1, 0, 100), correct)
