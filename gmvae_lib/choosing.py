@@ -12,20 +12,20 @@ from .smoothing import smooth_posterior
 
 ROW_SUM_TOLERANCE = 1e-3  # float16 posteriors are off by about that
 MOST_TYPICAL = 15  # images of each component: the first candidates
-LATER_CANDIDATES = 6000  # about, of all components
-JUDGES = 5000  # images over which coverage is measured, at most
+SAMPLE = 5000  # images over which coverage is measured, and later candidates; at most
 
 
 def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
     """Choose the images to label: one after the other, the one that adds most coverage.
 
-    Coverage is that of `max_herding`, and likeness the mean of two cosines: of rows of q, and of
-    rows of the smoothed posterior. So the first choices stand for large groups; an image like one
-    chosen before has to wait, even when it is of another component; and a component that holds two
-    things is chosen from twice. Typical images come first: until as many are chosen as there are
-    components, candidates are the 15 of each with the highest q(c|x); then an even selection of the
-    more typical half of each; what is left after those comes in the order of `one_a_cluster`.
-    Nothing is random, and a smaller budget gives the first rows of a larger one.
+    Coverage is that of `max_herding`. At first the likeness is the mean of two cosines, of rows of
+    q and of rows of the smoothed posterior, and candidates are the 15 images of each component with
+    the highest q(c|x). So the first choices stand for large groups, an image like one chosen before
+    has to wait, even when it is of another component, and a component that holds two things is
+    chosen from twice. After as many images as there are components, the likeness is the cosine of
+    rows of q, and candidates are 5,000 images in even steps. After those, if anybody asks for so
+    many, come the others in the order of `one_a_cluster`. Nothing is random, and a smaller budget
+    gives the first rows of a larger one.
 
     Parameters
     ----------
@@ -49,25 +49,20 @@ def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
     q = _checked(q, budget)
     smoothed = q if neighbours is None else smooth_posterior(q, neighbours)
     component, rank = _typicality(smoothed)
-    size = np.bincount(component)
-    half = (size[component] + 1) // 2
-    step = 1 + half * np.count_nonzero(size) // LATER_CANDIDATES
-    index = max_herding(
-        np.hstack([_unit(q), _unit(smoothed)]) / np.float32(np.sqrt(2)),
-        [
-            (np.flatnonzero(rank < MOST_TYPICAL), min(budget, np.count_nonzero(size))),
-            (np.flatnonzero((rank < half) & (rank % step == 0)), budget),
-        ],
-    )
+    profile = _unit(q)
+    both = np.hstack([profile, _unit(smoothed)]) / np.float32(np.sqrt(2))
+    first = min(budget, len(np.unique(component)))
+    index = max_herding(both, np.flatnonzero(rank < MOST_TYPICAL), first)
+    index = max_herding(profile, _even_sample(len(q)), budget, index)
     if len(index) < budget:
         order = one_a_cluster(smoothed, len(q))
         index = np.concatenate([index, order[~np.isin(order, index)]])[:budget]
     share = smoothed.mean(axis=0, dtype=np.float64)
     again = pd.Series(component[index]).duplicated()
     reason = [
-        f"typical of cluster {c} ({share[c]:.1%} of the images)"
-        + (", unlike those chosen before" if seen else "")
-        for c, seen in zip(component[index], again, strict=True)
+        f"{'typical of' if i < first else 'in'} cluster {c} ({share[c]:.1%} of the images)"
+        + (", unlike those chosen before" if again[i] else "")
+        for i, c in enumerate(component[index])
     ]
     return pd.DataFrame({"index": index, "cluster": component[index], "reason": reason})
 
@@ -83,7 +78,7 @@ def one_a_cluster(q, budget: int) -> np.ndarray:
     return np.lexsort((-weight, rank))[:budget]
 
 
-def max_herding(profile, stages) -> np.ndarray:
+def max_herding(profile, candidates, n: int, chosen=()) -> np.ndarray:
     """Choose rows that cover all rows, greedily: MaxHerding (Bae et al. 2024).
 
     Coverage is the mean, over all rows or 5,000 of them in even steps, of the likeness to the
@@ -95,26 +90,33 @@ def max_herding(profile, stages) -> np.ndarray:
     ----------
     profile : float32 array [N, d]
         The likeness of two rows is their product.
-    stages : sequence of (candidates, n)
-        Rows to choose from until n are chosen in all, or no candidate is left; then the next.
+    candidates : int array, rows to choose from
+    n : int
+        Rows to choose in all; fewer when the candidates are used up.
+    chosen : sequence of int
+        Rows chosen already.
 
     Returns
     -------
-    int array, rows in the order chosen
+    int array, rows in the order chosen, `chosen` first
     """
-    judges = profile[:: -(-len(profile) // JUDGES)]
-    covered = np.zeros(len(judges), dtype=np.float32)
-    chosen = []
-    for candidates, n in stages:
-        candidates = np.setdiff1d(candidates, chosen)
-        likeness = profile[candidates] @ judges.T
-        bound = np.maximum(likeness - covered, 0).sum(axis=1)
-        for _ in range(min(len(candidates), n - len(chosen))):
-            best = _best(bound, likeness, covered)
-            chosen.append(candidates[best])
-            covered = np.maximum(covered, likeness[best])
-            bound[best] = -1
+    chosen = list(chosen)
+    judges = profile[_even_sample(len(profile))]
+    covered = (judges @ profile[chosen].T).max(axis=1, initial=0)
+    candidates = np.setdiff1d(candidates, chosen)
+    likeness = profile[candidates] @ judges.T
+    bound = np.maximum(likeness - covered, 0).sum(axis=1)
+    for _ in range(min(len(candidates), n - len(chosen))):
+        best = _best(bound, likeness, covered)
+        chosen.append(candidates[best])
+        covered = np.maximum(covered, likeness[best])
+        bound[best] = -1
     return np.array(chosen, dtype=np.int64)
+
+
+def _even_sample(n) -> np.ndarray:
+    """Of n rows 5,000 in even steps, or all of them if they are fewer."""
+    return np.arange(0, n, -(-n // SAMPLE))
 
 
 def _best(bound, likeness, covered):

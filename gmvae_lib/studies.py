@@ -374,7 +374,7 @@ def rules_of_choice(q, features, neighbours, y):
         "suggest": [suggest(q, most, neighbours)["index"].to_numpy()],
         "suggest, q alone": [suggest(q, most)["index"].to_numpy()],
         "one a cluster": [one_a_cluster(q, most)],
-        "features": [max_herding(features / length, [(rows[::20], most)])],
+        "features": [max_herding(features / length, rows[::20], most)],
         "random": [draw_labelled(len(q), most, seed) for seed in LABEL_SEEDS],
     }
     smoothed, asking = asking_decoders(q, neighbours)

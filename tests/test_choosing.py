@@ -88,7 +88,7 @@ def test_images_without_any_difference_come_by_position():
 
 
 def test_a_budget_beyond_the_candidates_is_filled(monkeypatch):
-    monkeypatch.setattr("gmvae_lib.choosing.LATER_CANDIDATES", 10)
+    monkeypatch.setattr("gmvae_lib.choosing.SAMPLE", 20)
     table = suggest(posterior(300, 4, seed=0), 300)
     assert sorted(table["index"]) == list(range(300))
 
@@ -103,17 +103,19 @@ def test_one_a_cluster_goes_round_the_components_heaviest_first():
 @given(st.integers(1, 30), st.integers(1, 4), st.integers(0, 10))
 def test_herding_takes_the_largest_gain_each_time(n, d, seed):
     profile = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
-    chosen = max_herding(profile, [(np.arange(n), n)])
+    chosen = max_herding(profile, np.arange(n), n)
     assert sorted(chosen) == list(range(n))
     for step in range(n):
         best = max(coverage(profile, [*chosen[:step], row]) for row in range(n))
         assert coverage(profile, chosen[: step + 1]) == pytest.approx(best, rel=1e-4, abs=1e-4)
 
 
-def test_herding_goes_through_its_stages():
+def test_herding_goes_on_from_what_is_chosen_and_ends_with_its_candidates():
     profile = np.eye(6, dtype=np.float32)
-    stages = [(np.array([4, 5]), 1), (np.array([4, 2, 5]), 3), (np.arange(6), 5)]
-    assert max_herding(profile, stages).tolist() == [4, 2, 5, 0, 1]
+    assert max_herding(profile, [5, 4, 2], 9, chosen=[4]).tolist() == [4, 2, 5]
+    # row 1 is covered already
+    profile[1] = profile[0]
+    assert max_herding(profile, [1, 3], 2, chosen=[0]).tolist() == [0, 3]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_the_whole_loop(gmvae, work, tmp_path):
     letters = rendered_letters(n=N, seed=0)
     truth = [letters.class_names[letters.labels[i]] for i in table["index"]]
     table.assign(label=truth).to_csv(tmp_path / "labels.csv", index=False)
-    for decoder in ("soft", "hard", "bayes"):
+    for decoder in ("soft", "hard", "bayes", "neighbours"):
         assert (
             gmvae(
                 f"predict {run} {images} --labels {tmp_path}/labels.csv --decoder {decoder} "
@@ -86,7 +86,20 @@ def test_the_whole_loop(gmvae, work, tmp_path):
         assert predictions["confidence"].between(0, 1).all()
 
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"q.npz", "to_label.csv", "labels.csv", "soft.csv", "hard.csv", "bayes.csv"}
+    predictions = {"soft.csv", "hard.csv", "bayes.csv", "neighbours.csv"}
+    assert left == {"q.npz", "to_label.csv", "labels.csv"} | predictions
+
+
+def test_one_image_has_no_neighbours(gmvae, work, tmp_path):
+    letters = np.load(work / "unlabelled.npz")["images"]
+    np.savez(tmp_path / "one.npz", images=letters[:1])
+    on = f"--run {{work}}/run --images {tmp_path}/one.npz"
+    assert gmvae(f"suggest {on} --budget 1 --out {tmp_path}/to_label.csv")[0] == 0
+    assert pd.read_csv(tmp_path / "to_label.csv")["index"].tolist() == [0]
+    (tmp_path / "labels.csv").write_text("index,label\n0,a\n")
+    line = f"predict {on} --labels {tmp_path}/labels.csv --out {tmp_path}/out.csv"
+    assert "found one image" in refused(gmvae(f"{line} --decoder neighbours"))
+    assert gmvae(line)[0] == 0
 
 
 def test_sweep_prints_the_summary_and_goes_on(gmvae, tmp_path):

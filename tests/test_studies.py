@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from gmvae_lib import rendered_letters, studies
+from gmvae_lib import fit, rendered_letters, studies
 from gmvae_lib.config import preset
 from gmvae_lib.errors import InputError
 
@@ -93,3 +94,19 @@ def test_a_finished_trial_is_read_not_run(source, tmp_path, monkeypatch):
     table = studies.collect(tmp_path, tmp_path / "studies.csv")
     assert studies.chosen_seed(table) == 3
     assert studies.seed_run(tmp_path, 3).history[-1]["loss"] == pytest.approx(row["loss"], abs=1e-4)
+
+
+def test_rules_of_choice_have_rows_and_finished_seeds_stay(letters, source, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "CHOSEN", (12, 30))
+    monkeypatch.setattr(studies, "LABEL_SEEDS", range(2))
+    trial = small(studies.trials("seeds")[1])
+    fit(letters, trial.model, trial.training, out=tmp_path / trial.name)
+    out = tmp_path / "choosing.csv"
+    studies.compare_choices(tmp_path, source, out)
+    table = pd.read_csv(out)
+    assert set(table["model_seed"]) == {1} and len(table) == (5 + 2) * 2
+    assert table["accuracy"].between(0, 1).all()
+    assert table["letters"].between(1, 26).all()
+    monkeypatch.setattr(studies, "rules_of_choice", None)  # not called again
+    studies.compare_choices(tmp_path, source, out)
+    assert pd.read_csv(out).equals(table)
