@@ -1,15 +1,18 @@
 """Decoders: from cluster posteriors q(c|x) and a few labels to a classifier.
 
-All are scikit-learn classifiers whose features are the rows of q [N, K]. Each keeps only sums over
-the labelled points, so `partial_fit` over chunks equals one `fit`, and prediction costs one product
-with a [K, C] matrix. Entries of q must be non-negative; rows that sum to 1 give the probabilities
-their meaning, but this is not enforced.
+All are scikit-learn classifiers whose features are the rows of q [N, K]. `partial_fit` over chunks
+equals one `fit` (all but `AssignmentDecoder` keep only sums over the labelled points), and
+prediction costs one product with a [K, C] matrix. Entries of q must be non-negative; rows that sum
+to 1 give the probabilities their meaning, but this is not enforced.
 """
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
+import pandas as pd
+from scipy.special import gammaln
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
@@ -195,36 +198,177 @@ class BayesDecoder(_Decoder):
     """Bayes' rule: argmax over labels l of sum_c q(c|x) p(l|c).
 
     p(l|c) = (S_lc + alpha p(l)) / (S_c + alpha), where S_lc is the sum of q(c|x) over the labelled
-    points of label l, S_c its sum over l, and p(l) = (n_l + 1) / (n + C). `predict_proba` gives
-    the sum.
+    points of label l and S_c its sum over l. `predict_proba` gives the sum.
 
     Parameters
     ----------
-    alpha : float
-        Prior strength, in labelled points a component: the default, 1, makes the first labelled
-        point weigh as much as the label frequencies. With 0 a component keeps to its own points,
-        if it has any.
+    alpha : float or "evidence"
+        Prior strength, in labelled points a component. With 0 a component keeps to its own points,
+        if it has any. "evidence": see `alpha_`.
+    prior : {"uniform", "labels"}
+        p(l). "uniform": 1 / C, so that a component without labels takes no side. "labels":
+        (n_l + 1) / (n + C), so that it votes for the letter that happened to be drawn most often,
+        which with few labels is mostly chance.
 
     Attributes
     ----------
     component_count_ : float64 [C, K], S
     """
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha="evidence", prior="uniform"):
         self.alpha = alpha
+        self.prior = prior
 
     def _check_parameters(self):
-        if not (np.isfinite(self.alpha) and self.alpha >= 0):
-            raise InputError(f"alpha: found {self.alpha!r}; expected a finite number, 0 or more")
+        number = isinstance(self.alpha, Real) and np.isfinite(self.alpha) and self.alpha >= 0
+        if not (number or self.alpha == "evidence"):
+            raise InputError(
+                f"alpha: found {self.alpha!r}; expected a finite number, 0 or more, or 'evidence'"
+            )
+        if self.prior not in ("uniform", "labels"):
+            raise InputError(f"prior: found {self.prior!r}; expected 'uniform' or 'labels'")
+
+    @property
+    def alpha_(self):
+        """Prior strength in use, above 0 if by evidence.
+
+        By evidence it is the most probable of `ALPHAS` given the labelled points: `log_evidence`
+        and, since a few labels say little about it, an exponential prior of mean 1 (over
+        log(alpha), a density that falls off to both sides of 1).
+        """
+        if self.alpha != "evidence":
+            return self.alpha
+        evidence = log_evidence(self.component_count_, ALPHAS, self._label_prior())
+        return float(ALPHAS[np.argmax(evidence + np.log(ALPHAS) - ALPHAS)])
 
     @property
     def label_given_component_(self):
         """p(l|c), float64 [C, K]; every column sums to 1."""
-        prior = (self.class_count_ + 1) / (self.class_count_.sum() + len(self.classes_))
-        total = self.component_count_.sum(axis=0) + self.alpha
-        smoothed = self.component_count_ + self.alpha * prior[:, None]
+        prior, alpha = self._label_prior(), self.alpha_
+        total = self.component_count_.sum(axis=0) + alpha
+        smoothed = self.component_count_ + alpha * prior[:, None]
         empty = total == 0  # only with alpha = 0
         return np.where(empty, prior[:, None], smoothed / np.where(empty, 1.0, total))
+
+    def _label_prior(self):
+        n_classes = len(self.classes_)
+        if self.prior == "uniform":
+            return np.full(n_classes, 1 / n_classes)
+        return (self.class_count_ + 1) / (self.class_count_.sum() + n_classes)
+
+    def _scores(self, q):
+        return q @ self.label_given_component_.T.astype(q.dtype)
+
+
+ALPHAS = np.geomspace(1e-3, 100, 101)  # what "evidence" chooses from
+
+
+def log_evidence(component_count, alpha, prior):
+    """Log probability of the labels given their components, p(l|c) integrated out.
+
+    p(.|c) of each component is drawn from a Dirichlet distribution with parameters alpha p(l). The
+    Dirichlet-multinomial formula is exact for whole counts, that is where every q is 0 or 1; soft
+    counts go into the same formula, as if a labelled point were split among its components.
+
+    Parameters
+    ----------
+    component_count : array [C, K], labelled points of each label in each component
+    alpha : float or array [A], above 0
+    prior : array [C], p(l); above 0
+
+    Returns
+    -------
+    float or array [A], nats
+    """
+    count = np.asarray(component_count, dtype=np.float64)
+    alpha = np.asarray(alpha, dtype=np.float64)[..., None]
+    parameter = alpha[..., None] * np.asarray(prior)[:, None]  # [A, C, 1]
+    per_label = (gammaln(parameter + count) - gammaln(parameter)).sum(axis=(-2, -1))
+    return per_label - (gammaln(alpha + count.sum(axis=0)) - gammaln(alpha)).sum(axis=-1)
+
+
+class AssignmentDecoder(_Decoder):
+    """Maximum-likelihood assignment: every component one label, chosen together.
+
+    The labels l(c) that maximise sum_i log sum_{c: l(c) = y_i} q(c|x_i) over the labelled points:
+    up to a constant, the likelihood of (x_i, y_i) when a label's images come from the mixture of
+    its components (Dan et al. 2018; there one component a label, hence a matching). x gets the
+    label whose components have the largest sum of q(c|x), which `predict_proba` gives.
+
+    To find the best of the C^K assignments is a submodular welfare problem, hard in general. Here
+    each component in turn, the heaviest first, goes where it adds most, which reaches half of the
+    attainable gain or more (Lehmann, Lehmann & Nisan 2006); then single components move as long as
+    one does better elsewhere. The result is a local maximum; on small problems whose labels follow
+    the components it is nearly always the best one (the tests enumerate them).
+
+    Parameters
+    ----------
+    floor : float
+        Added to each sum over components, so that a point which the assignment leaves unexplained
+        costs log(floor) and not everything: the share of images that may be anything. Above 0.
+
+    Attributes
+    ----------
+    labelled_ : float [n, K], q of the labelled points. index_ : int [n], their labels in `classes_`
+    assignment_ : int [K], place in `classes_` of each component's label; -1 where no labelled point
+        touches the component, which then takes no side
+    """
+
+    def __init__(self, floor=0.01):
+        self.floor = floor
+
+    def _check_parameters(self):
+        if not (np.isfinite(self.floor) and self.floor > 0):
+            raise InputError(f"floor: found {self.floor!r}; expected a finite number above 0")
+
+    def _start(self, classes, n_components):
+        super()._start(classes, n_components)
+        self.labelled_ = np.zeros((0, n_components))
+        self.index_ = np.zeros(0, dtype=np.int64)
+
+    def _count(self, q, label):
+        super()._count(q, label)
+        self.labelled_ = np.concatenate([self.labelled_, q])
+        self.index_ = np.concatenate([self.index_, label])
+        self.assignment_ = self._assign()
+        return self
+
+    def _assign(self):
+        assignment = np.full(self.labelled_.shape[1], -1)
+        explained = np.full(len(self.index_), float(self.floor))  # of each point, by its label
+        weight = self.labelled_.sum(axis=0)
+        order = [c for c in np.argsort(-weight, kind="stable") if weight[c] > 0]
+        moved = True
+        while moved:
+            moved = False
+            for c in order:
+                before = assignment[c]
+                explained -= np.where(self.index_ == before, self.labelled_[:, c], 0.0)
+                np.maximum(explained, self.floor, out=explained)  # against rounding
+                gain = np.bincount(
+                    self.index_,
+                    np.log1p(self.labelled_[:, c] / explained),
+                    minlength=len(self.classes_),
+                )
+                best = gain.argmax()
+                # a move must pay more than rounding does, or two equal places could alternate
+                if before < 0 or gain[best] > gain[before] + 1e-9:
+                    assignment[c], moved = best, True
+                explained += np.where(self.index_ == assignment[c], self.labelled_[:, c], 0.0)
+        return assignment
+
+    @property
+    def log_likelihood_(self):
+        """What the assignment maximises, in nats."""
+        mine = self.assignment_ == self.index_[:, None]
+        return float(np.log(self.floor + (self.labelled_ * mine).sum(axis=1)).sum())
+
+    @property
+    def label_given_component_(self):
+        """p(l|c), float64 [C, K]: 1 for the component's label; 1 / C where it has none."""
+        undecided = np.full(len(self.classes_), 1 / len(self.classes_))[:, None]
+        own = self.assignment_ == np.arange(len(self.classes_))[:, None]
+        return np.where(self.assignment_ < 0, undecided, own)
 
     def _scores(self, q):
         return q @ self.label_given_component_.T.astype(q.dtype)
@@ -383,3 +527,37 @@ def find_disagreement(q, y, labelled, min_posterior=0.1, min_components=3, n_sho
         classes=hard.classes_,
         n_candidates=len(candidates),
     )
+
+
+def draw_disagreements(q, y, labelled, n, seed=0):
+    """Unlabelled images on which exactly one of the hard and the soft rule is right, at random.
+
+    Parameters
+    ----------
+    q : array [N, K]
+    y : int array [N], true labels
+    labelled : int array [m], the images whose labels both rules see
+    n : int
+        Images of each kind, or all there are.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        right ("soft" in the first rows, then "hard"), index (row of q), truth, hard, soft.
+    """
+    q, y = np.asarray(q), np.asarray(y)
+    says = {
+        "hard": HardDecoder(fallback="nearest").fit(q[labelled], y[labelled]).predict(q),
+        "soft": SoftDecoder().fit(q[labelled], y[labelled]).predict(q),
+    }
+    unlabelled = np.ones(len(y), dtype=bool)
+    unlabelled[labelled] = False
+    rng = np.random.default_rng(seed)
+    tables = []
+    for right, wrong in (("soft", "hard"), ("hard", "soft")):
+        found = np.flatnonzero(unlabelled & (says[right] == y) & (says[wrong] != y))
+        index = rng.permutation(found)[:n]
+        columns = {"index": index, "truth": y[index], "hard": says["hard"][index]}
+        tables.append(pd.DataFrame({"right": right, **columns, "soft": says["soft"][index]}))
+    return pd.concat(tables, ignore_index=True)

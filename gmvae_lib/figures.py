@@ -23,6 +23,7 @@ from matplotlib.transforms import Bbox
 from scipy.spatial.distance import cdist
 
 from gmvae_lib.errors import InputError
+from gmvae_lib.metrics import accuracy_at_coverage
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -938,17 +939,88 @@ def accuracy_of_the_confident(confidence, correct):
     confidence : array [N]
     correct : bool array [N]
     """
-    order = np.argsort(-np.asarray(confidence), kind="stable")
-    n = np.arange(1, len(order) + 1)
-    accuracy = np.cumsum(np.asarray(correct)[order]) / n
-    kept = n >= 0.05 * len(order)  # the first few images say nothing
+    coverage, accuracy = accuracy_at_coverage(confidence, correct)
+    kept = coverage >= 0.05  # the first few images say nothing
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    ax.plot(n[kept] / len(order), accuracy[kept], color=BLUE)
+    ax.plot(coverage[kept], accuracy[kept], color=BLUE)
     ax.axhline(accuracy[-1], color=BLACK, lw=0.8, ls="--")
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_xlabel("share of the images kept, most confident first")
     ax.set_ylabel("accuracy of those kept")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def reliability_curves(panels):
+    """Accuracy against confidence of several methods, a panel for each number of labels.
+
+    Parameters
+    ----------
+    panels : dict, number of labels to {method: DataFrame from `metrics.reliability`}
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.6), sharey=True, squeeze=False)
+    for ax, (n_labels, methods) in zip(axes[0], panels.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color=BLACK, lw=0.8, ls=":")
+        for method, table in methods.items():
+            name, colour, style, marker = METHODS[method]
+            ax.plot(
+                table["confidence"], table["accuracy"],
+                color=colour, ls=style, marker=marker, ms=4, label=name,
+            )  # fmt: skip
+        ax.set_title(f"{n_labels} labels")
+        ax.set_xlabel("confidence")
+        ax.set_aspect("equal")
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0, 0].set_ylabel("accuracy")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def accuracy_against_coverage(panels):
+    """Accuracy of the most confident share of several methods, a panel for each number of labels.
+
+    Parameters
+    ----------
+    panels : dict, number of labels to {method: (coverage [M], accuracy [M])}
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), sharey=True, squeeze=False)
+    for ax, (n_labels, methods) in zip(axes[0], panels.items(), strict=True):
+        for method, (coverage, accuracy) in methods.items():
+            name, colour, style, marker = METHODS[method]
+            ax.plot(
+                coverage, accuracy,
+                color=colour, ls=style, marker=marker, ms=4, markevery=0.2, label=name,
+            )  # fmt: skip
+        ax.set_title(f"{n_labels} labels")
+        ax.set_xlabel("share of the images answered")
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0, 0].set_ylabel("accuracy of the answers")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def verdicts(rows, n_columns=8):
+    """Images with verdicts, in groups under a heading each.
+
+    Parameters
+    ----------
+    rows : sequence of (heading, images [n, H, W], captions), n at most `n_columns`
+    """
+    fig, axes = plt.subplots(len(rows), n_columns, figsize=(WIDTH, 1.75 * len(rows)), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for line, (heading, images, captions) in zip(axes, rows, strict=True):
+        text = line[0].text(0, 1.2, heading, transform=line[0].transAxes, fontsize=12)
+        text.set_in_layout(False)  # it runs over the columns to its right
+        for ax, image, caption in zip(line, images, captions, strict=False):
+            ax.axis("on")
+            _show_image(ax, image)
+            ax.set_xlabel(caption, fontsize=10)
     return fig
 
 

@@ -137,6 +137,68 @@ def per_class_gain(draws, confidence=0.95):
     return pd.DataFrame(table, columns=["label", "gain", "low", "high", "spread", "n_seeds"])
 
 
+def reliability(confidence, correct, n_bins=10):
+    """What a classifier's confidence is worth: accuracy among predictions of like confidence.
+
+    Parameters
+    ----------
+    confidence : array [N], probability of the predicted label, 0 to 1
+    correct : bool array [N]
+    n_bins : int
+        Bins of equal width.
+
+    Returns
+    -------
+    DataFrame, a row for each bin that is not empty
+        confidence (mean), accuracy, share (of the predictions).
+    """
+    confidence, correct = _confidence(confidence, correct)
+    # the tolerance keeps a probability that rounding put above 1 in the last bin
+    if confidence.min() < 0 or confidence.max() > 1 + 1e-6:
+        raise InputError(
+            f"confidence: found {confidence.min():.3g} to {confidence.max():.3g}; expected 0 to 1"
+        )
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    table = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bins)
+    return table.mean().assign(share=table.size() / len(correct)).reset_index(drop=True)
+
+
+def expected_calibration_error(confidence, correct, n_bins=15):
+    """Mean distance between confidence and accuracy over the bins of `reliability`.
+
+    The bins' shares weigh them (Guo et al. 2017). 0 is calibrated; confidence and correct are [N].
+    """
+    table = reliability(confidence, correct, n_bins)
+    return float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())
+
+
+def accuracy_at_coverage(confidence, correct):
+    """Accuracy of the most confident predictions, for every number of them.
+
+    Parameters
+    ----------
+    confidence : array [N], larger is surer
+    correct : bool array [N]
+
+    Returns
+    -------
+    (coverage, accuracy) : float arrays [N]
+        Coverage 1/N to 1. Predictions of equal confidence come in random order, of which this is
+        the mean. The mean of `accuracy` is the area under the curve.
+    """
+    confidence, correct = _confidence(confidence, correct)
+    order = np.argsort(-confidence, kind="stable")
+    _, tied, count = np.unique(-confidence[order], return_inverse=True, return_counts=True)
+    expected = (np.bincount(tied, correct[order]) / count)[tied]
+    n = np.arange(1, len(order) + 1)
+    return n / len(order), np.cumsum(expected) / n
+
+
+def _confidence(confidence, correct):
+    _same_length(confidence=confidence, correct=correct)
+    return np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+
+
 def labels_at_accuracy(n_labels, accuracy, target):
     """Number of labels at which a curve first reaches a target, linear in log(n_labels).
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from . import claims, figures, studies
+from .decoding import draw_disagreements
 from .errors import InputError
-from .experiments import decoders, forget, label_counts, summarise, sweep
+from .experiments import decoders, draw_labelled, forget, label_counts, summarise, sweep
 from .images import load_images
 from .latent_maps import make_maps, save_maps
 from .prediction import predicted_and_measured
@@ -159,6 +160,7 @@ def draw_pictures(images, results: Path):
         folder / "figure2_letter.png", images.images[example.index], cmap="gray", vmin=0, vmax=255
     )
     draw_components(run, images, folder)
+    draw_gallery(run, images, folder)
     save_maps(make_maps(run, images), results / "latent_maps.npz")
     about = {"index": example.index, "data": run.provenance["data"]}
     write_atomically(
@@ -185,6 +187,27 @@ def draw_components(run, images, folder: Path, seed: int = 0):
         originals, run.model.reconstruct(originals), run.class_names
     )
     figure.savefig(folder / "reconstructions.png", dpi=110)
+
+
+def draw_gallery(run, images, folder: Path):
+    """Images on which one of the hard and the soft rule is right, and the other wrong."""
+    labelled = draw_labelled(len(run.labels), claims.FIGURE_2_LABELS, seed=0)
+    table = draw_disagreements(run.posterior, run.labels, labelled, n=8)
+    names = run.class_names
+
+    def row(right, heading):
+        mine = table[table["right"] == right]
+        captions = [
+            f"is {names[r.truth]}\nhard: {names[r.hard]}\nsoft: {names[r.soft]}"
+            for r in mine.itertuples()
+        ]
+        return heading, images.images[mine["index"]], captions
+
+    rows = [row("soft", "soft right, hard wrong"), row("hard", "hard right, soft wrong")]
+    figures.verdicts(rows).savefig(folder / "gallery.png", dpi=110)
+    # for the chapter, which shows the picture only if it is of the same images
+    about = json.dumps({"index": table["index"].tolist()}) + "\n"
+    write_atomically(folder / "gallery.json", lambda p: p.write_text(about))
 
 
 def main(argv=None) -> int:

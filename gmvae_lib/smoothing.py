@@ -115,10 +115,12 @@ def asking_decoders(q, neighbours, q_later=None, later=None):
 class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     """The graph decoder's opinion times that of labelled images near by, over the neighbour graph.
 
-    p(l|x) is proportional to p_graph(l|x) * (floor + s_l(x) / sum_l' s_l'(x)), where p_graph is
-    that of `GraphDecoder` and s the label spreading of Zhou et al. 2004 from the labelled images,
-    s <- weight * graph @ s + (1 - weight) * labelled. Clusters say what an image is when no label
-    is near; near labels tell apart what a cluster holds together.
+    p(l|x) is proportional to p_graph(l|x) * (s_l(x) + background / N) / (n_l + background): Bayes'
+    rule with p_graph, that of `GraphDecoder`, as the prior and how densely label l lies around x as
+    the likelihood. s is the label spreading of Zhou et al. 2004 from the labelled images,
+    s <- weight * graph @ s + (1 - weight) * labelled; over all images it sums to about n_l, so that
+    a label drawn often has no advantage here (p_graph knows its frequency). Clusters say what an
+    image is when no label is near; near labels tell apart what a cluster holds together.
 
     It sees all images beforehand, so its points are their row numbers: int array [n] or [n, 1].
 
@@ -127,7 +129,8 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     q : array [N, K], posteriors of all images; best smoothed.
     graph : sparse [N, N], from `neighbour_graph`.
     weight : of the neighbours, 0 to below 1. steps : of the spreading.
-    floor : opinion of near labels that is common to all classes; smaller trusts them more.
+    background : labelled images of each label, thought to be spread evenly over all N, that keep a
+        far label from deciding; above 0. Smaller trusts the neighbours more.
 
     Attributes
     ----------
@@ -135,12 +138,12 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     proba_ : float32 [N, C], p(l|x) of all images; rows sum to 1.
     """
 
-    def __init__(self, q, graph, weight=0.99, steps=30, floor=0.03):
+    def __init__(self, q, graph, weight=0.99, steps=30, background=1.0):
         self.q = q
         self.graph = graph
         self.weight = weight
         self.steps = steps
-        self.floor = floor
+        self.background = background
 
     def fit(self, rows, y):
         rows, y = self._rows(rows), np.asarray(y)
@@ -151,8 +154,8 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
                 f"graph: found shape {self.graph.shape}; expected {(len(self.q), len(self.q))}"
             )
         _check_weight(self.weight)
-        if not self.floor > 0:
-            raise InputError(f"floor: found {self.floor}; expected above 0")
+        if not self.background > 0:
+            raise InputError(f"background: found {self.background}; expected above 0")
         self.classes_, index = np.unique(y, return_inverse=True)
         clusters = GraphDecoder(cluster_affinity(self.q)).fit(self.q[rows], y)
         sources = np.zeros((len(self.q), len(self.classes_)), dtype=np.float32)
@@ -161,10 +164,8 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         for _ in range(self.steps):
             near = np.float32(self.weight) * (self.graph @ near)
             near[rows] += np.float32(1 - self.weight) * sources[rows]
-        total = near.sum(axis=1, keepdims=True)
-        # an image that no label reached leaves the verdict to its clusters
-        near = np.divide(near, total, out=np.zeros_like(near), where=total > 0)
-        proba = clusters.predict_proba(self.q) * (near + self.floor)
+        density = (near + self.background / len(near)) / (sources.sum(axis=0) + self.background)
+        proba = clusters.predict_proba(self.q) * density
         self.proba_ = (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
         return self
 

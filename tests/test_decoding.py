@@ -1,5 +1,8 @@
 """Decoders: scikit-learn's contract, brute-force references, and properties."""
 
+import itertools
+from math import log
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,16 +10,28 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gmvae_lib.decoding import (
+    ALPHAS,
+    AssignmentDecoder,
     BayesDecoder,
     GraphDecoder,
     HardDecoder,
     SoftDecoder,
     cluster_affinity,
+    draw_disagreements,
     find_disagreement,
+    log_evidence,
 )
 from gmvae_lib.errors import InputError
 
-ALL = [HardDecoder(), HardDecoder(fallback="none"), SoftDecoder(), BayesDecoder(), GraphDecoder()]
+ALL = [
+    HardDecoder(),
+    HardDecoder(fallback="none"),
+    SoftDecoder(),
+    BayesDecoder(),
+    BayesDecoder(alpha=1.0, prior="labels"),
+    AssignmentDecoder(),
+    GraphDecoder(),
+]
 every_decoder = pytest.mark.parametrize("decoder", ALL, ids=repr)
 quick = settings(deadline=None, max_examples=40)
 
@@ -75,19 +90,131 @@ def test_soft_is_its_formula(problem):
     np.testing.assert_allclose(decoder.predict_proba(x), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("prior", ["uniform", "labels"])
 @given(problem=problems(), alpha=st.sampled_from([0.01, 1.0, 5.0]))
 @quick
-def test_bayes_is_its_formula(problem, alpha):
+def test_bayes_is_its_formula(problem, alpha, prior):
     q, y, x = problem
     classes = sorted(set(y))
     expected = np.zeros((len(x), len(classes)))
     for j, value in enumerate(classes):
-        prior = (np.sum(y == value) + 1) / (len(y) + len(classes))
+        p = (np.sum(y == value) + 1) / (len(y) + len(classes))
+        p = p if prior == "labels" else 1 / len(classes)
         for c in range(q.shape[1]):
-            given_c = (q[y == value, c].sum() + alpha * prior) / (q[:, c].sum() + alpha)
+            given_c = (q[y == value, c].sum() + alpha * p) / (q[:, c].sum() + alpha)
             expected[:, j] += x[:, c] * given_c
-    found = BayesDecoder(alpha=alpha).fit(q, y).predict_proba(x)
+    found = BayesDecoder(alpha=alpha, prior=prior).fit(q, y).predict_proba(x)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@given(
+    labels=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), min_size=1, max_size=7),
+    alpha=st.sampled_from([0.1, 1.0, 7.0]),
+)
+@quick
+def test_evidence_of_whole_counts_is_polyas_urn(labels, alpha):
+    # one label after the other, each with the probability that those before it leave
+    prior = np.array([0.5, 0.2, 0.3])
+    count, expected = np.zeros((3, 2)), 0.0
+    for label, component in labels:
+        weight = count[:, component] + alpha * prior
+        expected += log(weight[label] / weight.sum())
+        count[label, component] += 1
+    assert log_evidence(count, alpha, prior) == pytest.approx(expected)
+    assert log_evidence(count, [alpha, 1.0], prior)[0] == pytest.approx(expected)
+
+
+@given(n=st.integers(0, 5), alpha=st.sampled_from([0.1, 1.0, 7.0]))
+@quick
+def test_evidence_of_all_labellings_sums_to_one(n, alpha):
+    prior = np.array([0.7, 0.3])
+    total = 0.0
+    for labelling in itertools.product(range(2), repeat=n):
+        count = np.bincount(labelling, minlength=2)[:, None]
+        total += np.exp(log_evidence(count, alpha, prior))
+    assert total == pytest.approx(1)
+
+
+def test_evidence_tells_pure_from_mixed_components():
+    mixed = np.tile([0, 1], 10)
+    q = np.eye(2)[np.repeat([0, 1], 10)]
+    strong = BayesDecoder().fit(q, mixed).alpha_
+    weak = BayesDecoder().fit(q, np.repeat([0, 1], 10)).alpha_
+    assert weak < 0.5 < 1 < strong
+    # one label says nothing about alpha: the prior's mode remains
+    assert BayesDecoder().fit(q[:1], [0]).alpha_ == pytest.approx(1.0)
+    assert ALPHAS.min() < weak < strong < ALPHAS.max()
+    assert BayesDecoder(alpha=0.25).fit(q, mixed).alpha_ == 0.25
+
+
+@given(problem=problems(), seed=st.integers(0, 1000))
+@quick
+def test_bayes_by_evidence_knows_no_order_of_components_or_labels(problem, seed):
+    q, y, x = problem
+    order = np.random.default_rng(seed).permutation(q.shape[1])
+    before, after = BayesDecoder().fit(q, y), BayesDecoder().fit(q[:, order], y)
+    assert after.alpha_ == before.alpha_
+    np.testing.assert_allclose(after.predict_proba(x[:, order]), before.predict_proba(x))
+
+
+def log_likelihood(q, y, assignment, floor):
+    """Of labels y under one label a component, by its formula."""
+    return sum(
+        log(floor + sum(row[c] for c in range(len(row)) if assignment[c] == label))
+        for row, label in zip(q, y, strict=True)
+    )
+
+
+@st.composite
+def small_problems(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, k, c = draw(st.integers(1, 12)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    y = np.concatenate([np.arange(c), rng.integers(0, c, n)])
+    return rng.dirichlet(np.full(k, draw(st.sampled_from([0.1, 1.0]))), len(y)), y
+
+
+@given(problem=small_problems(), floor=st.sampled_from([1e-6, 0.01]))
+@quick
+def test_assignment_against_all_assignments(problem, floor):
+    q, y = problem
+    k, n_classes = q.shape[1], y.max() + 1
+    decoder = AssignmentDecoder(floor=floor).fit(q, y)
+    found = log_likelihood(q, y, decoder.assignment_, floor)
+    assert decoder.log_likelihood_ == pytest.approx(found)
+    every = itertools.product(range(n_classes), repeat=k)
+    best = max(log_likelihood(q, y, assignment, floor) for assignment in every)
+    none = len(y) * log(floor)
+    assert none + (best - none) / 2 <= found + 1e-9 <= best + 2e-9
+    for c, label in itertools.product(range(k), range(n_classes)):  # no single move is better
+        moved = decoder.assignment_.copy()
+        moved[c] = label
+        assert log_likelihood(q, y, moved, floor) <= found + 1e-6
+
+
+def test_assignment_is_nearly_always_exact_where_labels_follow_the_components():
+    rng, exact = np.random.default_rng(0), 0
+    for _ in range(40):
+        label_of_component, q = rng.integers(0, 3, 5), rng.dirichlet(np.full(5, 0.3), 12)
+        y = np.array([label_of_component[rng.choice(5, p=row)] for row in q])
+        every = itertools.product(np.unique(y), repeat=5)
+        best = max(log_likelihood(q, y, assignment, 0.01) for assignment in every)
+        exact += AssignmentDecoder().fit(q, y).log_likelihood_ > best - 1e-9
+    assert exact >= 36
+
+
+def test_assignment_gives_a_component_to_the_label_that_needs_it():
+    # Component 1 holds two labelled images of a, which component 0 explains too, and half of b's.
+    q = np.array([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0.4, 0.6], [0, 0.0, 1.0]])
+    y = ["a", "a", "b", "c"]
+    decoder = AssignmentDecoder().fit(q, y)
+    assert decoder.classes_[decoder.assignment_].tolist() == ["a", "b", "c"]
+    assert HardDecoder().fit(q, y).predict(np.eye(3)[1:2]) != ["b"]
+
+
+def test_a_component_that_no_label_touches_takes_no_side():
+    decoder = AssignmentDecoder().fit(np.eye(3)[:2], ["a", "b"])
+    assert decoder.assignment_.tolist() == [0, 1, -1]
+    np.testing.assert_allclose(decoder.predict_proba([[0.1, 0.3, 0.6]]), [[0.4, 0.6]])
 
 
 @every_decoder
@@ -242,6 +369,9 @@ def test_soft_disagrees_with_hard_as_in_figure_2():
         (lambda q, y: HardDecoder(fallback="first").fit(q, y), "fallback: found 'first'"),
         (lambda q, y: BayesDecoder(alpha=-1).fit(q, y), "alpha: found -1"),
         (lambda q, y: BayesDecoder(alpha=np.nan).fit(q, y), "alpha: found nan"),
+        (lambda q, y: BayesDecoder(alpha="best").fit(q, y), "alpha: found 'best'; expected a"),
+        (lambda q, y: BayesDecoder(prior="none").fit(q, y), "prior: found 'none'"),
+        (lambda q, y: AssignmentDecoder(floor=0).fit(q, y), "floor: found 0"),
         (lambda q, y: SoftDecoder().partial_fit(q, y), "classes: found none"),
         (lambda q, y: SoftDecoder().partial_fit(q, y, classes=["a"]), "y: found the label"),
         (
@@ -303,6 +433,26 @@ def test_find_disagreement_says_so_where_there_is_none():
         find_disagreement(np.eye(3), np.arange(3), [0, 1])
 
 
+def test_disagreements_are_drawn_on_both_sides():
+    rng = np.random.default_rng(0)
+    q = rng.dirichlet(np.full(4, 0.5), 300)
+    y = rng.integers(0, 3, 300)
+    labelled = np.arange(12)
+    table = draw_disagreements(q, y, labelled, n=5)
+    hard = HardDecoder().fit(q[:12], y[:12]).predict(q)
+    soft = SoftDecoder().fit(q[:12], y[:12]).predict(q)
+    assert table["right"].tolist() == ["soft"] * 5 + ["hard"] * 5
+    assert table["index"].is_unique
+    assert table["index"].min() >= 12
+    for row in table.itertuples():
+        assert (row.truth, row.hard, row.soft) == (y[row.index], hard[row.index], soft[row.index])
+        assert (row.soft == row.truth) == (row.right == "soft")
+        assert (row.hard == row.truth) == (row.right == "hard")
+    # all there are, if they are fewer
+    both = ((soft == y) != (hard == y))[12:].sum()
+    assert len(draw_disagreements(q, y, labelled, n=300)) == both
+
+
 def affinities(k, rng):
     """Symmetric, non-negative, some components alone."""
     affinity = rng.random((k, k)) * (rng.random((k, k)) < 0.5)
@@ -339,7 +489,7 @@ def test_graph_lends_labels_to_the_component_that_shares_images():
     found = GraphDecoder(affinity).fit(labelled, ["a", "b", "b"]).predict(np.eye(4))
     assert found.tolist() == ["a", "a", "b", "b"]
     # Bayes' rule, without the graph, gives the unlabelled ones the commonest label
-    assert BayesDecoder().fit(labelled, ["a", "b", "b"]).predict(np.eye(4))[1] == "b"
+    assert BayesDecoder(prior="labels").fit(labelled, ["a", "b", "b"]).predict(np.eye(4))[1] == "b"
 
 
 def test_affinity_is_symmetric_without_diagonal_and_of_the_right_size():

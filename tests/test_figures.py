@@ -170,6 +170,26 @@ def test_accuracy_of_the_confident_ends_at_the_accuracy_of_all():
     assert accuracy[0] == 1
 
 
+def test_confidence_of_several_methods():
+    table = pd.DataFrame({"confidence": [0.3, 0.9], "accuracy": [0.4, 0.8], "share": [0.5, 0.5]})
+    fig = figures.reliability_curves({73: {"soft": table, "hard": table}, 291: {"soft": table}})
+    assert {"soft", "hard", "73 labels", "291 labels", "confidence"} <= set(drawn(fig))
+    _, soft, hard = fig.axes[0].lines  # after the diagonal
+    assert soft.get_xydata().tolist() == hard.get_xydata().tolist() == [[0.3, 0.4], [0.9, 0.8]]
+    curve = np.array([0.5, 1.0]), np.array([0.9, 0.8])
+    fig = figures.accuracy_against_coverage({73: {"graph": curve}})
+    assert {"graph", "73 labels"} <= set(drawn(fig))
+    assert fig.axes[0].lines[0].get_xydata().tolist() == [[0.5, 0.9], [1.0, 0.8]]
+
+
+def test_verdicts_show_each_image_with_its_caption():
+    images = np.random.default_rng(0).random((5, 8, 8))
+    rows = [("soft right", images, list("abcde")), ("hard right", images[:2], list("fg"))]
+    fig = figures.verdicts(rows, n_columns=5)
+    assert sorted(drawn(fig)) == sorted(["soft right", "hard right", *"abcdefg"])
+    assert sum(bool(ax.images) for ax in fig.axes) == 7
+
+
 def style_rows(n=12):
     """Components of one letter each, except that every third mixes two."""
     mixed = np.arange(n) % 3 == 0

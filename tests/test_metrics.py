@@ -147,3 +147,62 @@ def test_ratio_of_labels_at_accuracy():
     assert low < estimate < high
     with pytest.raises(InputError, match="expected \\[S, M\\] each"):
         metrics.labels_at_accuracy_interval((n_labels, curve), 0.8, (n_labels, curve[0]))
+
+
+# ---- confidence -----------------------------------------------------------------------------------
+
+
+def predictions(draw_seed, n):
+    rng = np.random.default_rng(draw_seed)
+    confidence = rng.random(n).round(1)  # with ties
+    return confidence, rng.random(n) < confidence
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 60), n_bins=st.integers(1, 12))
+@settings(deadline=None)
+def test_reliability_and_its_error_by_hand(seed, n, n_bins):
+    confidence, correct = predictions(seed, n)
+    table = metrics.reliability(confidence, correct, n_bins)
+    rows, error = [], 0.0
+    for b in range(n_bins):
+        inside = [i for i in range(n) if min(int(confidence[i] * n_bins), n_bins - 1) == b]
+        if inside:
+            sure, right = np.mean(confidence[inside]), np.mean(correct[inside])
+            rows.append((sure, right, len(inside) / n))
+            error += len(inside) / n * abs(sure - right)
+    np.testing.assert_allclose(table[["confidence", "accuracy", "share"]], rows)
+    found = metrics.expected_calibration_error(confidence, correct, n_bins)
+    assert found == pytest.approx(error)
+
+
+def test_calibration_error_of_the_sure_is_their_error_rate():
+    assert metrics.expected_calibration_error([1.0] * 4, [1, 1, 1, 0]) == pytest.approx(0.25)
+    assert metrics.expected_calibration_error([0.75] * 4, [1, 1, 1, 0]) == 0
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 40))
+@settings(deadline=None)
+def test_accuracy_at_coverage_is_the_mean_over_orders_of_ties(seed, n):
+    confidence, correct = predictions(seed, n)
+    coverage, accuracy = metrics.accuracy_at_coverage(confidence, correct)
+    np.testing.assert_allclose(coverage, np.arange(1, n + 1) / n)
+    assert accuracy[-1] == pytest.approx(correct.mean())
+    for kept in range(1, n + 1):
+        last = np.sort(confidence)[::-1][kept - 1]
+        sure, tied = confidence > last, confidence == last
+        expected = correct[sure].sum() + (kept - sure.sum()) * correct[tied].mean()
+        assert accuracy[kept - 1] == pytest.approx(expected / kept)
+
+
+def test_accuracy_at_coverage_knows_no_scale():
+    confidence, correct = predictions(0, 50)
+    first = metrics.accuracy_at_coverage(confidence, correct)
+    second = metrics.accuracy_at_coverage(np.exp(3 * confidence), correct)
+    np.testing.assert_allclose(first, second)
+
+
+def test_confidence_that_is_no_probability_is_refused():
+    with pytest.raises(InputError, match="confidence: found 0.5 to 1.5; expected 0 to 1"):
+        metrics.reliability([0.5, 1.5], [True, False])
+    with pytest.raises(InputError, match="confidence of 2, correct of 1"):
+        metrics.accuracy_at_coverage([0.5, 0.5], [True])

@@ -103,7 +103,9 @@ def test_the_neighbour_decoder_is_its_formula(problem, steps, n_classes):
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(q))[: max(1, len(q) // 3)]
     y = rng.integers(0, n_classes, len(rows))
-    decoder = NeighbourDecoder(q, neighbour_graph(neighbours), weight=0.7, steps=steps, floor=0.1)
+    decoder = NeighbourDecoder(
+        q, neighbour_graph(neighbours), weight=0.7, steps=steps, background=0.1
+    )
     found = decoder.fit(rows, y).predict_proba(np.arange(len(q)))
 
     sources = (np.unique(y) == y[:, None]).astype(float)
@@ -112,10 +114,9 @@ def test_the_neighbour_decoder_is_its_formula(problem, steps, n_classes):
     near = labelled
     for _ in range(steps):
         near = 0.7 * dense_graph(neighbours) @ near + 0.3 * labelled
-    total = near.sum(axis=1, keepdims=True)
-    near = np.where(total > 0, near / np.where(total > 0, total, 1), 0)
+    density = (near + 0.1 / len(q)) / (labelled.sum(axis=0) + 0.1)
     graph = GraphDecoder(cluster_affinity(q)).fit(q[rows], y)
-    expected = graph.predict_proba(q) * (near + 0.1)
+    expected = graph.predict_proba(q) * density
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -152,7 +153,7 @@ def test_near_labels_tell_apart_what_a_cluster_holds_together():
         ({}, [0.0, 1.0], "rows: found 0.0 to 1.0 of type float64"),
         ({}, [0], "y: found 2 labels for 1 rows"),
         ({"weight": 1.0}, [0, 1], "weight: found 1.0"),
-        ({"floor": 0.0}, [0, 1], "floor: found 0.0; expected above 0"),
+        ({"background": 0.0}, [0, 1], "background: found 0.0; expected above 0"),
         ({"q": np.eye(3)}, [0, 1], r"graph: found shape \(4, 4\); expected \(3, 3\)"),
     ],
 )
