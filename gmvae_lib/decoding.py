@@ -13,7 +13,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 from scipy.special import gammaln
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
@@ -204,7 +204,8 @@ class BayesDecoder(_Decoder):
     ----------
     alpha : float or "evidence"
         Prior strength, in labelled points a component. With 0 a component keeps to its own points,
-        if it has any. "evidence": see `alpha_`.
+        if it has any. "evidence": the most probable of `ALPHAS` given the labelled points, by
+        `log_evidence` and an exponential prior of mean 1.
     prior : {"uniform", "labels"}
         p(l). "uniform": 1 / C, so that a component without labels takes no side. "labels":
         (n_l + 1) / (n + C), so that it votes for the letter that happened to be drawn most often,
@@ -213,6 +214,7 @@ class BayesDecoder(_Decoder):
     Attributes
     ----------
     component_count_ : float64 [C, K], S
+    alpha_ : float, the prior strength in use
     """
 
     def __init__(self, alpha="evidence", prior="uniform"):
@@ -228,18 +230,14 @@ class BayesDecoder(_Decoder):
         if self.prior not in ("uniform", "labels"):
             raise InputError(f"prior: found {self.prior!r}; expected 'uniform' or 'labels'")
 
-    @property
-    def alpha_(self):
-        """Prior strength in use, above 0 if by evidence.
-
-        By evidence it is the most probable of `ALPHAS` given the labelled points: `log_evidence`
-        and, since a few labels say little about it, an exponential prior of mean 1 (over
-        log(alpha), a density that falls off to both sides of 1).
-        """
-        if self.alpha != "evidence":
-            return self.alpha
-        evidence = log_evidence(self.component_count_, ALPHAS, self._label_prior())
-        return float(ALPHAS[np.argmax(evidence + np.log(ALPHAS) - ALPHAS)])
+    def _count(self, q, label):
+        super()._count(q, label)
+        self.alpha_ = self.alpha
+        if self.alpha == "evidence":
+            evidence = log_evidence(self.component_count_, ALPHAS, self._label_prior())
+            # a few labels say little: an exponential prior of mean 1, as a density over log(alpha)
+            self.alpha_ = float(ALPHAS[np.argmax(evidence + np.log(ALPHAS) - ALPHAS)])
+        return self
 
     @property
     def label_given_component_(self):
@@ -446,6 +444,59 @@ def cluster_affinity(q=None, together=None):
     affinity = np.asarray(q.T @ q if together is None else together, dtype=np.float64).copy()
     np.fill_diagonal(affinity, 0.0)
     return affinity
+
+
+TEMPERATURES = np.geomspace(0.1, 10, 101)  # what `temperature` chooses from
+
+
+def temperature(decoder, features, y, n_folds=20):
+    """Temperature that calibrates a decoder, from the labelled points at hand alone.
+
+    Every point is predicted by a decoder fitted without its fold; chosen is the temperature at
+    which these predictions make the labels most probable (Guo et al. 2017). Points whose label
+    occurs in their own fold only are left out: no rule could have known it.
+
+    Parameters
+    ----------
+    decoder : unfitted classifier with predict_proba
+    features, y : arrays [n, ...] and [n], of the labelled points
+    n_folds : int
+        Every n_folds-th point is in one fold; n leaves out one point at a time.
+
+    Returns
+    -------
+    float
+        For `at_temperature`. Above 1: the decoder is too bold. 1 where nothing can be predicted.
+    """
+    features, (classes, label) = np.asarray(features), np.unique(y, return_inverse=True)
+    fold = np.arange(len(label)) % n_folds
+    held_out, truth = [], []
+    for left_out in range(min(n_folds, len(label))):
+        others = np.flatnonzero(fold != left_out)
+        known = np.isin(label, label[others]) & (fold == left_out)
+        if known.any():
+            fitted = clone(decoder).fit(features[others], label[others])
+            proba = np.zeros((np.count_nonzero(known), len(classes)))
+            proba[:, fitted.classes_] = fitted.predict_proba(features[known])
+            held_out.append(proba)
+            truth.append(label[known])
+    if not held_out:
+        return 1.0
+    proba, truth = np.concatenate(held_out), np.concatenate(truth)
+
+    def log_likelihood(t):
+        return np.log(at_temperature(proba, t)[np.arange(len(truth)), truth]).sum()
+
+    return float(max(TEMPERATURES, key=log_likelihood))
+
+
+def at_temperature(proba, temperature):
+    """Rows of proba [N, C] to the power 1 / temperature, rescaled to sum to 1.
+
+    Above 1 the probabilities become more alike; the likeliest label stays. Zeros count as 1e-6.
+    """
+    power = np.maximum(proba, 1e-6) ** (1 / temperature)
+    return power / power.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)

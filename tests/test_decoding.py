@@ -16,10 +16,12 @@ from gmvae_lib.decoding import (
     GraphDecoder,
     HardDecoder,
     SoftDecoder,
+    at_temperature,
     cluster_affinity,
     draw_disagreements,
     find_disagreement,
     log_evidence,
+    temperature,
 )
 from gmvae_lib.errors import InputError
 
@@ -451,6 +453,48 @@ def test_disagreements_are_drawn_on_both_sides():
     # all there are, if they are fewer
     both = ((soft == y) != (hard == y))[12:].sum()
     assert len(draw_disagreements(q, y, labelled, n=300)) == both
+
+
+@given(problem=problems(), t=st.sampled_from([0.2, 1.0, 3.0]))
+@quick
+def test_temperature_keeps_the_answer_and_the_sum(problem, t):
+    q, y, x = problem
+    proba = BayesDecoder().fit(q, y).predict_proba(x)
+    found = at_temperature(proba, t)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    np.testing.assert_array_equal(found.argmax(axis=1), proba.argmax(axis=1))
+    np.testing.assert_allclose(found, proba ** (1 / t) / (proba ** (1 / t)).sum(1, keepdims=True))
+
+
+def test_temperature_makes_the_bold_modest_and_the_modest_bold():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200)
+    shown = np.where(rng.random(200) < 0.8, y, 1 - y)  # four of five images look like their letter
+    for sure in (0.999, 0.6):
+        q = np.where(shown[:, None] == [0, 1], sure, 1 - sure)
+        decoder = SoftDecoder()
+        t = temperature(decoder, q, y)
+        assert (t > 1.5) == (sure == 0.999)
+        assert (t < 0.7) == (sure == 0.6)
+        proba = at_temperature(decoder.fit(q, y).predict_proba(q), t)
+        assert proba.max(axis=1).mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_temperature_by_leaving_one_out_is_its_definition():
+    rng = np.random.default_rng(1)
+    q, y = rng.dirichlet(np.full(4, 0.3), 12), np.array(list("aabbccaabbcd"))  # d occurs once
+    found = temperature(SoftDecoder(), q, y, n_folds=12)
+    rows = []
+    for i in range(11):
+        rest = np.arange(12) != i
+        decoder = SoftDecoder().fit(q[rest], y[rest])
+        rows.append((decoder.predict_proba(q[i : i + 1]), decoder.classes_.tolist().index(y[i])))
+
+    def total(t):
+        return sum(np.log(at_temperature(proba, t)[0, place]) for proba, place in rows)
+
+    assert total(found) >= max(total(found * 1.05), total(found / 1.05))
+    assert temperature(SoftDecoder(), q[:2], ["a", "b"]) == 1.0
 
 
 def affinities(k, rng):

@@ -149,7 +149,7 @@ def test_ratio_of_labels_at_accuracy():
         metrics.labels_at_accuracy_interval((n_labels, curve), 0.8, (n_labels, curve[0]))
 
 
-# ---- confidence -----------------------------------------------------------------------------------
+# ---- confidence ----------------------------------------------------------------------------------
 
 
 def predictions(draw_seed, n):
