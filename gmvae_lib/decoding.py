@@ -297,7 +297,7 @@ class AssignmentDecoder(_Decoder):
     each component in turn, the heaviest first, goes where it adds most, which reaches half of the
     attainable gain or more (Lehmann, Lehmann & Nisan 2006); then single components move as long as
     one does better elsewhere. The result is a local maximum; on small problems whose labels follow
-    the components it is nearly always the best one (the tests enumerate them).
+    the components it is mostly the best one (the tests enumerate them).
 
     Parameters
     ----------
