@@ -1,7 +1,7 @@
 """Everything in results/, from pixels: ``make reproduce`` runs this.
 
-Steps, in order: train, posterior, studies, choosing, decoders, baselines, prediction, claims, pictures. Each
-can be run alone, and the long ones resume where they were stopped.
+Steps, in order: train, posterior, studies, choosing, decoders, baselines, prediction, claims,
+pictures. Each can be run alone, and the long ones resume where they were stopped.
 """
 
 import argparse
@@ -24,7 +24,8 @@ from .smoothing import asking_decoders
 from .styles import caption, figure_1_components, style_table
 
 STEPS = (
-    "train", "posterior", "studies", "choosing", "decoders", "baselines", "prediction", "claims", "pictures",
+    "train", "posterior", "studies", "choosing", "decoders", "baselines", "prediction", "claims",
+    "pictures",
 )  # fmt: skip
 PUBLISHED = Path("results")
 RUN = "letters100k"
