@@ -101,7 +101,9 @@ def predict(args) -> None:
     if args.decoder == "neighbours":
         q, neighbours = _posterior_and_neighbours(args)
         if len(q) < 2:
-            raise InputError(f"{args.images}: found one image, expected more for their neighbours")
+            raise InputError(
+                f"{args.images}: found one image, expected more to ask (or --decoder soft)"
+            )
         decoder, seen = asking_decoders(q, neighbours)[1]["neighbours"], np.arange(len(q))
     else:
         q = seen = _posterior(args)
@@ -387,7 +389,8 @@ def _parser() -> argparse.ArgumentParser:
         "Columns: index, label, confidence.\n"
         "Labelled images are predicted like the others: their rows hold the decoder's answer, not\n"
         "the label given. The confidence is the label's share of the decoder's scores.\n"
-        "The decoder neighbours asks also the images that look alike; it is best with few labels.",
+        "The decoder neighbours also asks the images that look alike, which takes time that grows\n"
+        "with the square of their number; graph is the best of the others.",
     )
     on_images(sub)
     sub.add_argument(
@@ -396,7 +399,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CSV",
         help="columns index (from 0) and label (any text; rows where it is empty are left out)",
     )
-    sub.add_argument("--decoder", choices=DECODERS, default="soft", help="default: soft")
+    sub.add_argument(
+        "--decoder", choices=DECODERS, default="neighbours", help="default: neighbours"
+    )
     sub.add_argument("--out", required=True, metavar="CSV")
 
     sub = command(
