@@ -498,6 +498,52 @@ def figure_3(summary, n_total, K, target=0.8):
 
 
 @mpl.rc_context(STYLE)
+def rivals(summary, groups, counts=(73, 291, 728)):
+    """Accuracy with its interval, a row each method and a panel each number of labels.
+
+    Parameters
+    ----------
+    summary : DataFrame, from `experiments.summarise`
+    groups : dict of str to dict
+        For each group its methods: name in the summary to name in the figure, from the top down.
+        A method that was not measured at any of the counts has no row.
+    """
+    at = summary.set_index(["method", "n_labels"])
+    measured = {method for method, n in at.index if n in counts}
+    rows = [
+        (group, method, label)
+        for group, named in groups.items()
+        for method, label in named.items()
+        if method in measured
+    ]
+    fig, axes = plt.subplots(
+        1, len(counts), figsize=(WIDTH, 1.2 + 0.23 * len(rows)), sharey=True, squeeze=False
+    )
+    look = dict(zip(groups, zip((WINE, BLUE, ORANGE, BLACK), "*osD", strict=True), strict=False))
+    for ax, n in zip(axes[0], counts, strict=True):
+        for place, (group, method, _) in enumerate(rows):
+            if (method, n) in at.index:
+                mean, low, high = at.loc[(method, n), ["mean", "low", "high"]]
+                colour, marker = look[group]
+                ax.plot([low, high], [place, place], color=colour, lw=1.5)
+                ax.plot(mean, place, marker, color=colour, ms=8 if marker == "*" else 5)
+        ax.set_title(f"{n:,} labels", fontsize=11)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.tick_params(labelsize=9)
+        ax.grid(axis="y", color="#e6e6e6", lw=0.8)
+        ax.set_axisbelow(True)
+    axes[0, 0].set_yticks(range(len(rows)), [label for *_, label in rows], fontsize=9)
+    axes[0, 0].invert_yaxis()
+    axes[0, len(counts) // 2].set_xlabel("accuracy on the unlabelled images")
+    shown = [group for group in groups if group in {row[0] for row in rows}]
+    handles = [
+        mpl.lines.Line2D([], [], color=look[g][0], marker=look[g][1], ls="-", lw=1.5) for g in shown
+    ]
+    fig.legend(handles, shown, loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
 def gain_by_letter(table):
     """Gain in accuracy of each letter with its interval, largest first.
 

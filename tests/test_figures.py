@@ -115,6 +115,15 @@ def test_figure_3_refuses_an_unknown_method():
         figures.figure_3(summary(["oracle"]), n_total=1000, K=100)
 
 
+def test_rivals_have_a_row_each_where_they_were_measured():
+    table = pd.concat([summary(["soft", "poisson"]), summary(["net"]).query("n_labels == 291")])
+    groups = {"ours": {"soft": "soft"}, "graphs": {"poisson": "Poisson", "absent": "absent"}}
+    fig = figures.rivals(table, groups | {"labels": {"net": "a net"}}, counts=(73, 291))
+    assert {"soft", "Poisson", "a net", "ours", "graphs", "labels"} <= set(drawn(fig))
+    assert "absent" not in drawn(fig)
+    assert [len(ax.lines) for ax in fig.axes] == [4, 6]  # an interval and a mean each
+
+
 def test_gain_by_letter_is_sorted():
     table = pd.DataFrame(
         {"letter": list("abc"), "gain": [0.1, 0.3, -0.1], "low": [0.0, 0.2, -0.3]}
