@@ -203,12 +203,13 @@ def _smallest_margin(table, n_images):
     )
 
 
-def targets_table(table, trials, predicted) -> list[dict]:
+def targets_table(table, trials, predicted, choosing) -> list[dict]:
     """The numeric targets of the issues, with what was reached: name, target, obtained, …
 
     Parameters
     ----------
-    table, trials, predicted : DataFrames, results/sweep.csv, studies.csv and prediction.csv.
+    table, trials, predicted, choosing : DataFrames
+        results/sweep.csv, studies.csv, prediction.csv and choosing.csv.
     """
     rows = []
 
@@ -244,6 +245,22 @@ def targets_table(table, trials, predicted) -> list[dict]:
     row(
         "times fewer random labels than XGBoost's for 80 %, graph and neighbour decoder", 60,
         fewer[:1], COMMAND, lambda _: fewer,
+    )  # fmt: skip
+    chosen = choosing[(choosing["rule"] == "suggest") & (choosing["decoder"] == "neighbours")]
+    chosen = chosen.rename(columns={"rule": "method", "model_seed": "seed"})
+    command = "python -m gmvae_lib.reproduce --steps choosing claims"
+    over = f"mean over {chosen['seed'].nunique()} model seeds"
+    for n, target in ((40, 0.80), (73, 0.88), (100, 0.90)):
+        row(
+            f"graph and neighbour decoder, {n} chosen labels, {over}", target,
+            accuracy_at(chosen, "suggest", n), command,
+        )  # fmt: skip
+    fewer_chosen = labels_at_accuracy_interval(
+        curve(chosen, "suggest"), TARGET_ACCURACY, against=curve(table, "xgboost")
+    )
+    row(
+        "times fewer chosen labels than XGBoost's random ones for 80 %, same decoder",
+        200, fewer_chosen[:1], command, lambda _: fewer_chosen,
     )  # fmt: skip
     seeds, command = study("seeds"), f"{STUDIES} seeds"
     over = f"mean over {len(seeds)} model seeds"

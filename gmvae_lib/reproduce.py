@@ -32,6 +32,7 @@ PUBLISHED = Path("results")
 RUN = "letters100k"
 STUDIES = "studies.csv"
 PREDICTION = "prediction.csv"
+CHOOSING = "choosing.csv"
 SEEDS = range(20)  # draws of the labels
 BASELINE_SEEDS = range(5)  # of them, for baselines and rivals: some take minutes a cell
 
@@ -150,10 +151,10 @@ def write_claims(results: Path):
     import pandas as pd
 
     run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
-    trials, predicted = (pd.read_csv(results / name) for name in (STUDIES, PREDICTION))
+    others = [pd.read_csv(results / name) for name in (STUDIES, PREDICTION, CHOOSING)]
     for name, rows in (
         ("claims.json", claims.claims_table(run, table)),
-        ("targets.json", claims.targets_table(table, trials, predicted)),
+        ("targets.json", claims.targets_table(table, *others)),
     ):
         text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
         write_atomically(results / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))
@@ -317,7 +318,7 @@ def reproduce(args):
         )  # fmt: skip
     if "choosing" in args.steps:
         source = args.data, args.data_dir
-        studies.compare_choices(args.work / "studies", source, args.results / "choosing.csv")
+        studies.compare_choices(args.work / "studies", source, args.results / CHOOSING)
     table = args.results / "sweep.csv"
     how = {"out": table, "n_jobs": args.jobs, "progress": progress}
     if "decoders" in args.steps:
