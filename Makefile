@@ -16,7 +16,7 @@ unexport PYTHONHOME
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test lint notebooks reproduce bench clean
+.PHONY: help setup book pdf test lint notebooks reproduce bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ book: setup ## Build book/_build/html, warnings as errors, and check that every 
 	rm -rf book/_build
 	$(BIN)/jupyter-book build -W -n --keep-going book/
 	$(BIN)/python tools/check_book.py
+
+pdf: ## Print the built pages with Chromium, into book/_build/pdf
+	$(BIN)/python tools/print_pdf.py
 
 lint: setup ## Style and spelling
 	$(BIN)/ruff check .
