@@ -579,6 +579,33 @@ def letter_scatter(x, y, letters, x_label, y_label):
     return fig
 
 
+@mpl.rc_context(STYLE)
+def confusion(share, names, written=0.03):
+    """Which letters are taken for which: a table of errors.
+
+    Parameters
+    ----------
+    share : array [C, C]
+        Share of the images of letter i (row) that are called j (column); the diagonal is left out.
+    names : sequence of str [C]
+    written : shares from here on are written into their place, in per cent
+    """
+    errors = np.where(np.eye(len(share), dtype=bool), 0, share)
+    fig, ax = plt.subplots(figsize=(WIDTH, WIDTH))
+    ax.imshow(np.sqrt(errors), cmap="Blues", vmin=0)  # the root shows small shares, too
+    middle = np.sqrt(errors.max()) / 2
+    for i, j in zip(*np.nonzero(errors >= written), strict=True):
+        colour = "white" if np.sqrt(errors[i, j]) > middle else BLACK
+        text = f"{100 * errors[i, j]:.0f}"
+        ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(length=0)
+    ax.set_xlabel("called")
+    ax.set_ylabel("is")
+    return fig
+
+
 # ------------------------------------------------------------------ letters, latent space, bounds
 
 

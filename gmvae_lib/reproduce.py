@@ -218,6 +218,7 @@ def draw_pictures(images, results: Path):
     )
     draw_components(run, images, folder)
     draw_gallery(run, images, folder)
+    draw_errors(run, images, folder)
     save_maps(make_maps(run, images), results / "latent_maps.npz")
     about = {"index": example.index, "data": run.provenance["data"]}
     write_atomically(
@@ -265,6 +266,24 @@ def draw_gallery(run, images, folder: Path):
     # for the chapter, which shows the picture only if it is of the same images
     about = json.dumps({"index": table["index"].tolist()}) + "\n"
     write_atomically(folder / "gallery.json", lambda p: p.write_text(about))
+
+
+def draw_errors(run, images, folder: Path, n_labels: int = 291, n_pairs: int = 5, n: int = 8):
+    """The surest errors of the decoder that asks neighbours, of its commonest confusions."""
+    features, methods = decoded(run)
+    labelled = draw_labelled(len(run.labels), n_labels, seed=0)
+    y, names = run.labels, run.class_names
+    decoder = methods["rows"]["neighbours"].fit(features["rows"][labelled], y[labelled])
+    answer = decoder.classes_[decoder.proba_.argmax(axis=1)]
+    answer[labelled] = y[labelled]
+    surest = np.argsort(-decoder.proba_.max(axis=1), kind="stable")
+    wrong = surest[answer[surest] != y[surest]]
+    pair = y[wrong] * len(names) + answer[wrong]
+    commonest = np.argsort(-np.bincount(pair), kind="stable")[:n_pairs]
+    index = np.concatenate([wrong[pair == each][:n] for each in commonest])
+    titles = [f"{names[y[i]]}, called {names[answer[i]]}" for i in index]
+    figure = figures.image_grid(images.images[index], titles, n_columns=n)
+    figure.savefig(folder / "errors.png", dpi=110)
 
 
 def main(argv=None) -> int:

@@ -139,6 +139,13 @@ def test_letter_scatter_draws_the_letters():
     assert {"a", "b", "x", "y"} <= set(texts)
 
 
+def test_confusion_writes_the_large_errors_and_not_the_diagonal():
+    share = np.array([[0.9, 0.1, 0.0], [0.02, 0.98, 0.0], [0.5, 0.0, 0.5]])
+    fig = figures.confusion(share, ["a", "b", "c"])
+    drawn(fig)
+    assert sorted(text.get_text() for text in fig.axes[0].texts) == ["10", "50"]
+
+
 def test_training_curves_leave_out_what_a_training_did_not_have():
     history = [{"epoch": e, "elbo": -200 + e, "components_in_batch": 5 + e} for e in (1, 2, 3)]
     texts = drawn(figures.training_curves(history, K=10))
