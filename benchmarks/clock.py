@@ -1,6 +1,5 @@
-"""What the benchmarks share: interleaved timing, peak memory, one row of the table."""
+"""What the benchmarks share: interleaved timing, and one row of the table."""
 
-import resource
 import statistics
 import time
 
@@ -19,11 +18,6 @@ def medians(*functions, repeats: int = 5) -> list[float]:
             function()
             seconds.append(time.perf_counter() - start)
     return [statistics.median(seconds) for seconds in taken]
-
-
-def peak_megabytes() -> float:
-    """The most memory this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def row(what: str, against: str, value: float, target: float | None = None, unit="x", **more):

@@ -9,7 +9,7 @@ from gmvae_lib import BayesDecoder, HardDecoder, SoftDecoder, cluster_posterior,
 from gmvae_lib.experiments import draw_labelled
 from gmvae_lib.metrics import accuracy
 
-from .clock import medians, peak_megabytes, row
+from .clock import medians, row
 from .step import matrix_peak
 
 RUN = Path("results/letters100k")
@@ -36,14 +36,11 @@ def posterior_rows():
     run = load_run(RUN)
     few = np.random.default_rng(0).integers(0, 256, (10_000, 28, 28), dtype=np.uint8)
     many = np.broadcast_to(few[:1], (IMAGES, 28, 28))  # no memory of its own
-    before = peak_megabytes()
     seconds = medians(lambda: cluster_posterior(run, few), repeats=3)[0]
-    small = peak_megabytes() - before
     one_by_one = medians(
         lambda: [cluster_posterior(run, few[i : i + 1]) for i in range(500)], repeats=1
     )[0]
     whole = medians(lambda: cluster_posterior(run, many), repeats=1)[0]
-    large = peak_megabytes() - before - IMAGES * (run.config.K + run.config.features) * 4 / 2**20
     limit = encoder_flops(run.config) / matrix_peak(torch.float32)
     return [
         row(
@@ -53,11 +50,6 @@ def posterior_rows():
         row(
             "FLOP/s of q(c|x), float32", "a float32 product of 2048 x 2048 matrices",
             limit * 10_000 / seconds, None, "share",
-        ),
-        row(
-            f"memory of q(c|x) of {IMAGES:,} images beyond the result itself",
-            "that of 10,000 images", max(large, 1) / max(small, 1), None, "x",
-            megabytes=large, baseline_megabytes=small,
         ),
     ]  # fmt: skip
 
