@@ -243,7 +243,7 @@ def _posterior_and_neighbours(args):
     """q(c|x) of the images asked for, and the rows of the images nearest to each, int [N, n]."""
     from .model import embed
     from .runs import load_run
-    from .studies import NEIGHBOURS
+    from .smoothing import NEIGHBOURS
     from .training import nearest
 
     run, device = load_run(args.run), _device(args.device)

@@ -1032,22 +1032,13 @@ def reliability_curves(panels):
     ----------
     panels : dict, number of labels to {method: DataFrame from `metrics.reliability`}
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.6), sharey=True, squeeze=False)
-    for ax, (n_labels, methods) in zip(axes[0], panels.items(), strict=True):
-        ax.plot([0, 1], [0, 1], color=BLACK, lw=0.8, ls=":")
-        for method, table in methods.items():
-            name, colour, style, marker = METHODS[method]
-            ax.plot(
-                table["confidence"], table["accuracy"],
-                color=colour, ls=style, marker=marker, ms=4, label=name,
-            )  # fmt: skip
-        ax.set_title(f"{n_labels} labels")
-        ax.set_xlabel("confidence")
+    curves = {
+        n_labels: {name: (t["confidence"], t["accuracy"]) for name, t in methods.items()}
+        for n_labels, methods in panels.items()
+    }
+    fig = _panels_of_methods(curves, 4.6, "confidence", "accuracy", diagonal=True)
+    for ax in fig.axes:
         ax.set_aspect("equal")
-        ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.yaxis.set_major_formatter(PercentFormatter(1))
-    axes[0, 0].set_ylabel("accuracy")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 
@@ -1059,19 +1050,24 @@ def accuracy_against_coverage(panels):
     ----------
     panels : dict, number of labels to {method: (coverage [M], accuracy [M])}
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), sharey=True, squeeze=False)
+    labels = "share of the images answered", "accuracy of the answers"
+    return _panels_of_methods(panels, 4.2, *labels, markevery=0.2)
+
+
+def _panels_of_methods(panels, height, x_label, y_label, diagonal=False, **line):
+    """Curves {method: (x, y)} as `METHODS` draws them, a panel for each number of labels."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, height), sharey=True, squeeze=False)
     for ax, (n_labels, methods) in zip(axes[0], panels.items(), strict=True):
-        for method, (coverage, accuracy) in methods.items():
+        if diagonal:
+            ax.plot([0, 1], [0, 1], color=BLACK, lw=0.8, ls=":")
+        for method, (x, y) in methods.items():
             name, colour, style, marker = METHODS[method]
-            ax.plot(
-                coverage, accuracy,
-                color=colour, ls=style, marker=marker, ms=4, markevery=0.2, label=name,
-            )  # fmt: skip
+            ax.plot(x, y, color=colour, ls=style, marker=marker, ms=4, label=name, **line)
         ax.set_title(f"{n_labels} labels")
-        ax.set_xlabel("share of the images answered")
+        ax.set_xlabel(x_label)
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-    axes[0, 0].set_ylabel("accuracy of the answers")
+    axes[0, 0].set_ylabel(y_label)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 

@@ -1,8 +1,8 @@
 """The book's playground: one script file with all that its page computes from.
 
-The page (book/playground.md, book/_static/playground.js) runs q(c|x) and the two decoders of the
-article in the reader's browser. `export` writes what it needs as a script that sets one variable,
-since a page opened from a file may load scripts but may not fetch data.
+The page (book/playground.md, book/_extra/playground/playground.js) runs q(c|x) and the two
+decoders of the article in the reader's browser. `export` writes what it needs as a script that
+sets one variable, since a page opened from a file may load scripts but may not fetch data.
 """
 
 import base64
@@ -15,6 +15,7 @@ from gmvae_lib.decoding import HardDecoder, SoftDecoder
 from gmvae_lib.errors import InputError
 from gmvae_lib.experiments import draw_labelled, label_counts
 from gmvae_lib.images import rendered_letters
+from gmvae_lib.metrics import posterior_entropy
 from gmvae_lib.runs import write_atomically
 from gmvae_lib.styles import style_table
 
@@ -142,7 +143,7 @@ def most_hesitant(run, samples) -> list[list[int]]:
     from gmvae_lib.model import cluster_posterior
 
     q = cluster_posterior(run, samples.reshape(-1, *run.model_config.image_shape), device="cpu")
-    entropy = -(q * np.log(np.maximum(q, 1e-12))).sum(axis=1).reshape(samples.shape[:2])
+    entropy = posterior_entropy(q).reshape(samples.shape[:2])
     which = entropy.argmax(axis=1)
     components = np.argsort(-entropy.max(axis=1), kind="stable")[:N_HESITANT]
     return [[int(c), int(which[c])] for c in components]

@@ -21,7 +21,7 @@ from .images import load_images
 from .latent_maps import make_maps, save_maps
 from .prediction import predicted_and_measured
 from .runs import load_run, save_run, write_atomically
-from .smoothing import asking_decoders
+from .smoothing import adjacency, asking_decoders
 from .styles import caption, figure_1_components, style_table
 
 STEPS = (
@@ -110,7 +110,7 @@ def measure_rivals(images, results: Path, work: Path, how: dict):
         work / "embedding.npz",
         lambda: rivals.unit_length(embed(run.model, images, progress=how["progress"])[1]),
     )
-    graph = rivals.adjacency(run.extra["neighbours"])
+    graph = adjacency(run.extra["neighbours"])
     networks = rivals.networks(pixels, run.model, decoders_["rows"]["neighbours"])
     tuned = tuned_baselines()
     boosting = {"xgboost, tuned": tuned.pop("xgboost, tuned")}

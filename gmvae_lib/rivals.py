@@ -136,23 +136,6 @@ def _with_unlabelled(n, rows, index):
     return y
 
 
-def adjacency(neighbours):
-    """Edges between images of which either is a neighbour of the other: sparse [N, N], symmetric.
-
-    Weight 1, or 2 where both are: `smoothing.neighbour_graph` before it is normalised.
-    """
-    from scipy.sparse import csr_array
-
-    n, each = np.shape(neighbours)
-    edges = (
-        np.ones(n * each, dtype=np.float32),
-        np.ravel(neighbours),
-        np.arange(0, n * each + 1, each),
-    )
-    edges = csr_array(edges, shape=(n, n))
-    return csr_array(edges + edges.T)
-
-
 class Spreading(_OfRows):
     """scikit-learn's LabelSpreading (Zhou et al. 2004) on a sparse graph.
 
@@ -160,7 +143,7 @@ class Spreading(_OfRows):
 
     Parameters
     ----------
-    graph : sparse [N, N], from `adjacency`.
+    graph : sparse [N, N], from `smoothing.adjacency`.
     alpha : share that an image takes from its neighbours. The paper's value; scikit-learn's is 0.2.
     steps : at most.
     """
@@ -196,7 +179,7 @@ class PoissonLearning(_OfRows):
 
     Parameters
     ----------
-    graph : sparse [N, N], connected, from `adjacency`.
+    graph : sparse [N, N], connected, from `smoothing.adjacency`.
     corrected : divide by the share of the label.
     tolerance : relative residual at which conjugate gradients stop.
     """

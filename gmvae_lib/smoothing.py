@@ -6,6 +6,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from .decoding import GraphDecoder, cluster_affinity
 from .errors import InputError
 
+NEIGHBOURS = 10  # that an image asks
+
 
 def smooth_posterior(q, neighbours, weight: float = 0.9, steps: int = 10, others=None):
     """Mix every image's q(c|x) with that of its nearest neighbours, again and again.
@@ -45,6 +47,13 @@ def _check_weight(weight):
 
 def _mean_over(neighbours, n_rows, n_pool):
     """The sparse matrix [n_rows, n_pool] that takes the mean over each row's neighbours."""
+    mean = _links(neighbours, n_rows, n_pool)
+    mean.data /= np.shape(neighbours)[1]
+    return mean
+
+
+def _links(neighbours, n_rows, n_pool):
+    """The sparse float32 matrix [n_rows, n_pool] that is 1 at each row's neighbours."""
     from scipy.sparse import csr_array
 
     neighbours = np.asarray(neighbours)
@@ -57,8 +66,17 @@ def _mean_over(neighbours, n_rows, n_pool):
         )
     n = neighbours.shape[1]
     starts = np.arange(0, neighbours.size + 1, n)
-    share = np.full(neighbours.size, 1 / n, dtype=np.float32)
-    return csr_array((share, neighbours.ravel(), starts), shape=(len(neighbours), n_pool))
+    ones = np.ones(neighbours.size, dtype=np.float32)
+    return csr_array((ones, neighbours.ravel(), starts), shape=(n_rows, n_pool))
+
+
+def adjacency(neighbours):
+    """Edges between images of which either is a neighbour of the other: sparse [N, N], symmetric.
+
+    Weight 1, or 2 where both are: `neighbour_graph` before it is normalised.
+    """
+    edges = _links(neighbours, len(neighbours), len(neighbours))
+    return edges + edges.T
 
 
 def neighbour_graph(neighbours, later=None):

@@ -23,13 +23,12 @@ from .images import load_images
 from .latent_maps import latent_means
 from .metrics import components_in_use, purity
 from .runs import environment, load_run, write_atomically
-from .smoothing import asking_decoders
+from .smoothing import NEIGHBOURS, asking_decoders
 
 DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 SEEDS = range(10)  # of the model
 LABEL_SEEDS = range(5)
 LABELS = (73, 100, 291, 728)
-NEIGHBOURS = 10  # of the smoothed posterior
 HELD_OUT = 0.2
 CHOSEN = (20, 40, 73, 100, 200, 300)  # labels, where rules of choice are compared
 ABLATION_EPOCHS = 2  # a third of the recipe; a table of full trainings would take days
@@ -319,16 +318,24 @@ def accuracies(methods, labels) -> dict[str, float]:
     for n_labels in LABELS:
         for seed in LABEL_SEEDS:
             labelled = draw_labelled(len(y), n_labels, seed)
-            unlabelled = np.ones(len(y), dtype=bool)
-            unlabelled[labelled] = False
             for name, (decoder, seen, seen_rest) in methods.items():
-                decoder.fit(seen[labelled], y[labelled])
-                right = decoder.predict(seen) == y
-                found.setdefault(f"{name} {n_labels}", []).append(right[unlabelled].mean())
+                score = accuracy_with(decoder, seen, y, labelled)
+                found.setdefault(f"{name} {n_labels}", []).append(score)
                 if len(y_rest):
                     score = (decoder.predict(seen_rest) == y_rest).mean()
                     found.setdefault(f"held-out {name} {n_labels}", []).append(score)
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def accuracy_with(decoder, seen, y, labelled) -> float:
+    """Fit the decoder on the labels of some images; its accuracy on the others.
+
+    ``seen`` is what the decoder sees of all images; it stays fitted.
+    """
+    unlabelled = np.ones(len(y), dtype=bool)
+    unlabelled[labelled] = False
+    right = decoder.fit(seen[labelled], y[labelled]).predict(seen) == y
+    return float(right[unlabelled].mean())
 
 
 # ---- which images to label ---------------------------------------------------------------------
@@ -386,20 +393,11 @@ def rules_of_choice(q, features, neighbours, y):
         for decoder in ["smoothed", *slow]:
             for n in CHOSEN:
                 scores = [
-                    accuracy_of_choice(asking[decoder], seen[decoder], y, order[:n])
-                    for order in orders
+                    accuracy_with(asking[decoder], seen[decoder], y, order[:n]) for order in orders
                 ]
                 letters = [len(np.unique(y[order[:n]])) for order in orders]
                 found.append((rule, decoder, n, round(np.mean(scores), 5), np.mean(letters)))
     return pd.DataFrame(found, columns=["rule", "decoder", "n_labels", "accuracy", "letters"])
-
-
-def accuracy_of_choice(decoder, seen, y, labelled) -> float:
-    """Accuracy on the other images after the labels of some; ``seen`` is the decoder's input."""
-    unlabelled = np.ones(len(y), dtype=bool)
-    unlabelled[labelled] = False
-    right = decoder.fit(seen[labelled], y[labelled]).predict(seen) == y
-    return float(right[unlabelled].mean())
 
 
 # ---- all trials --------------------------------------------------------------------------------

@@ -4,7 +4,6 @@
 """
 
 import re
-import shutil
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from check_book import toc_pages
+from check_book import chromium, toc_pages
 
 from gmvae_lib import HardDecoder, SoftDecoder, cluster_posterior, load_run, rendered_letters
 from gmvae_lib.claims import figure_2_example
@@ -26,12 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "book" / "_build" / "html"
 PAGES = toc_pages(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-# The only thing that a page may ask of others: formulas stay TeX where the network is missing.
-ELSEWHERE = {"cdn.jsdelivr.net"}  # MathJax
+# Hosts that a page may ask for something: none, since formulas too come from the book itself.
+ELSEWHERE: set[str] = set()
 MOST_MEGABYTES = 12  # of the playground, with all that it loads
 SLOW = 120_000  # ms to wait for anything, on a machine that is busy with other tests
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = chromium()
 if CHROMIUM is None:
     pytest.skip(
         "no Chromium found: install it with `apt-get install chromium`", allow_module_level=True

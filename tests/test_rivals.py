@@ -9,6 +9,7 @@ from gmvae_lib import rivals
 from gmvae_lib.config import GMVAEConfig
 from gmvae_lib.decoding import HardDecoder
 from gmvae_lib.errors import InputError
+from gmvae_lib.smoothing import adjacency
 
 MAKERS = {**rivals.on_embedding(), **rivals.by_self_training(None)}
 
@@ -35,7 +36,7 @@ def chain(n):
 
 def rows_classifiers(blobs):
     X, _, neighbours = blobs
-    graph = rivals.adjacency(neighbours)
+    graph = adjacency(neighbours)
     return {
         **rivals.on_graph(graph),
         "self-training": rivals.SelfTraining(X, LogisticRegression(), threshold=0.8),
@@ -111,7 +112,7 @@ def test_poisson_learning_solves_its_equation(seed):
     n, rows = 30, rng.permutation(30)[:7]
     index = np.array([0, 1, 2, 0, 0, 1, 0])  # unequal shares
     neighbours = np.column_stack([chain(n), rng.integers(0, n, n)])
-    graph = rivals.adjacency(neighbours).astype(np.float64)
+    graph = adjacency(neighbours).astype(np.float64)
     model = rivals.PoissonLearning(graph, corrected=False, tolerance=1e-12).fit(rows, index)
 
     W = graph.toarray()  # a loop counts twice in it, and nothing in L
@@ -130,14 +131,14 @@ def test_poisson_learning_solves_its_equation(seed):
 def test_poisson_learning_wants_a_connected_graph():
     neighbours = np.concatenate([chain(10), chain(10) + 10])
     with pytest.raises(InputError, match="graph: found 2 parts; expected a connected graph"):
-        rivals.PoissonLearning(rivals.adjacency(neighbours)).fit([0, 9], ["a", "b"])
+        rivals.PoissonLearning(adjacency(neighbours)).fit([0, 9], ["a", "b"])
 
 
 # ---- graphs and label spreading ------------------------------------------------------------------
 
 
 def test_the_graph_joins_neighbours_both_ways():
-    graph = rivals.adjacency([[1], [0], [0]]).toarray()
+    graph = adjacency([[1], [0], [0]]).toarray()
     np.testing.assert_array_equal(graph, [[0, 2, 1], [2, 0, 0], [1, 0, 0]])
 
 
@@ -145,7 +146,7 @@ def test_label_spreading_reaches_its_closed_form():
     """F = (I - alpha S)^-1 Y, up to a factor for each image (Zhou et al. 2004, equation 4)."""
     rng = np.random.default_rng(0)
     neighbours = np.column_stack([chain(20), rng.integers(0, 20, 20)])
-    graph = rivals.adjacency(neighbours)
+    graph = adjacency(neighbours)
     rows, index = np.array([0, 7, 19]), np.array([0, 1, 1])
     found = rivals.Spreading(graph, alpha=0.9, steps=2000).fit(rows, index).scores_
     # scikit-learn normalises a Laplacian, whose diagonal is not part of the graph

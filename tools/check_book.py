@@ -5,6 +5,7 @@ so this looks at the HTML itself. Run it after `jupyter-book build book/`:
 `python tools/check_book.py`. It prints one line a fault and then exits with 1.
 """
 
+import shutil
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 REMOVED = {"remove-cell", "remove_cell", "remove-output", "remove_output"}
 # What `glue(..., display=False)` stores: data for other places, never shown in the cell itself.
 GLUE_PREFIX = "application/papermill.record/"
+
+
+def chromium() -> str | None:
+    """Return the path of the Chromium that prints, photographs and tests the book; None without."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def toc_pages(toc: dict) -> list[str]:

@@ -4,15 +4,12 @@
 default of every page; PAGE as in _toc.yml. Needs `make book` and Chromium.
 """
 
-import shutil
 import sys
-from pathlib import Path
 
 import yaml
-from check_book import toc_pages
+from check_book import ROOT, chromium, toc_pages
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "book" / "_build" / "html"
 FOLDER = ROOT / "book" / "_build" / "screenshots"
 SETTLED = 3000  # ms for formulas and the playground
@@ -21,7 +18,7 @@ SETTLED = 3000  # ms for formulas and the playground
 def main(pages):
     """Write the pictures; return the exit code."""
     missing = [page for page in pages if not (HTML / f"{page}.html").is_file()]
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    program = chromium()
     if missing or program is None:
         found = f"no page {HTML / missing[0]}.html" if missing else "no Chromium"
         print(f"found {found}, expected the built book and a browser", file=sys.stderr)
