@@ -46,12 +46,11 @@ def train(args) -> None:
     changes = {name: getattr(args, name) for name in ("epochs", "seed")}
     changes = {name: value for name, value in changes.items() if value is not None}
     images = _images(args.data, args)
-    model_config, train_config = preset(args.preset, n_images=len(images), **changes)
-    model_config = replace(
-        model_config,
-        image_shape=images.images.shape[1:],
-        K=model_config.K if args.k is None else args.k,
+    model_config, train_config = preset(
+        args.preset, n_images=len(images), image_shape=images.images.shape[1:], **changes
     )
+    if args.k is not None:
+        model_config = replace(model_config, K=args.k)
     device = _device(args.device)
     from .training import fit
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from .errors import InputError
 
 VIEWS = ("affine", "elastic", "thickness", "intensity")  # kinds of change in views.random_view
+PER_COMPONENT = 5  # images that a component needs at least, on average; see preset()
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,13 @@ class GMVAEConfig:
     z_dim
         dimension of z.
     image_shape
-        (H, W) of the images.
+        (H, W) of grey images, (H, W, 3) of colour ones, or (D,) of rows of features.
+    likelihood
+        p(x|z): "bernoulli" for values in [0, 1], or "gaussian", whose one variance, shared by all
+        pixels or features, is learned (Rybkin et al. 2021). A variance for each would grow without
+        bound the density of any feature that the decoder can repeat exactly, a constant one say.
     encoder
-        "mlp" (the published one) or "conv" (for images; three strided convolutions).
+        "mlp" (the published one) or "conv" (for images; strided convolutions).
     posterior
         "heads", one q(z|x, c) a component as published, or "shared", the factorised
         q(c|x) q(z|x), whose ELBO is exact over c at one decode an image.
@@ -32,6 +37,8 @@ class GMVAEConfig:
         widths of the MLP encoder.
     channels, features
         widths of the convolutional encoder and of its output.
+    strides
+        of the first convolutions; further ones keep the size.
     decoder_hidden
         widths of the decoder MLP.
     auxiliary
@@ -50,12 +57,14 @@ class GMVAEConfig:
 
     K: int = 100
     z_dim: int = 100
-    image_shape: tuple[int, int] = (28, 28)
+    image_shape: tuple[int, ...] = (28, 28)
+    likelihood: str = "bernoulli"
     encoder: str = "mlp"
     posterior: str = "heads"
     encoder_hidden: tuple[int, ...] = (768, 768, 768, 768)
     channels: tuple[int, ...] = (64, 128, 128)
     features: int = 256
+    strides: tuple[int, ...] = (2, 2)
     decoder_hidden: tuple[int, ...] = (512, 768, 768)
     auxiliary: tuple[int, ...] = ()
     projection: int = 0
@@ -65,7 +74,7 @@ class GMVAEConfig:
 
     def __post_init__(self):
         # JSON brings lists back; tuples keep the config hashable and comparable
-        widths = ("encoder_hidden", "channels", "decoder_hidden", "auxiliary")
+        widths = ("encoder_hidden", "channels", "strides", "decoder_hidden", "auxiliary")
         for name in ("image_shape", *widths):
             object.__setattr__(self, name, tuple(int(v) for v in getattr(self, name)))
         for name in ("K", "z_dim", "features"):
@@ -74,6 +83,19 @@ class GMVAEConfig:
         for name in ("projection", "style"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected 0 or more")
+        shape = self.image_shape
+        if not (1 <= len(shape) <= 3 and min(shape) >= 1 and shape[2:] in ((), (3,))):
+            raise InputError(
+                f"image_shape: found {shape}, expected (H, W), (H, W, 3) or (D,), at least 1 each"
+            )
+        if self.likelihood not in ("bernoulli", "gaussian"):
+            raise InputError(
+                f'likelihood: found {self.likelihood!r}, expected "bernoulli" or "gaussian"'
+            )
+        if self.encoder == "conv" and len(shape) == 1:
+            raise InputError('encoder: found "conv" for rows of features, expected "mlp"')
+        if min(self.strides, default=1) < 1:
+            raise InputError(f"strides: found {self.strides}, expected at least 1 each")
         if self.encoder not in ("mlp", "conv"):
             raise InputError(f'encoder: found {self.encoder!r}, expected "mlp" or "conv"')
         if self.posterior not in ("heads", "shared"):
@@ -121,7 +143,8 @@ class TrainConfig:
         with a K-head posterior, decode only this many likeliest components an image, once
         they hold all but ``truncate_below`` of q(c|x) on average over an epoch; 0 for never.
     view_strength, views
-        of the random views; strength 1 is the tuned one, views the kinds.
+        of the random views; strength 1 is the tuned one, views the kinds. Rows of features have
+        one kind of their own (views.corrupted_rows).
     neighbours
         from epoch ``neighbours_from`` on, the second view shows one of this many nearest
         neighbours in the encoder's features instead of the same image; 0 for never.
@@ -216,6 +239,7 @@ PRESETS = {
         ),
     ),
 }
+SMALLEST_SIDE = 8  # pixels, after the strided convolutions
 MADE_FOR = {"best": 100_000, "quick": 5_000}  # images; see preset()
 # small enough for a test or a live chapter: a minute or less on a few thousand images
 PRESETS["quick"] = (
@@ -225,7 +249,11 @@ PRESETS["quick"] = (
 
 
 def preset(
-    name: str, n_images: int | None = None, epochs: int | None = None, **changes
+    name: str,
+    n_images: int | None = None,
+    epochs: int | None = None,
+    image_shape: tuple[int, ...] = (28, 28),
+    **changes,
 ) -> tuple[GMVAEConfig, TrainConfig]:
     """The (model, training) configurations of a preset: "paper", "best" or "quick".
 
@@ -235,19 +263,27 @@ def preset(
         of the preset.
     n_images
         images to train on. Fewer than the preset was made for get more epochs, so that the
-        training has as many steps: clusters form after a number of steps, not of epochs.
+        training has as many steps: clusters form after a number of steps, not of epochs. And K
+        is at most a fifth of them.
     epochs
         instead of the preset's; its phases move in proportion.
+    image_shape
+        of the images, or (D,) for rows of features; see `for_shape`.
     changes
         further fields of TrainConfig.
     """
     if name not in PRESETS:
         raise InputError(f"preset: found {name!r}, expected one of {', '.join(PRESETS)}")
     model_config, train_config = PRESETS[name]
+    if n_images is not None:
+        K = min(model_config.K, max(2, n_images // PER_COMPONENT))
+        model_config = with_components(model_config, K)
     if epochs is None:
         epochs = train_config.epochs
         if n_images is not None and train_config.consistency_weight:
-            epochs *= max(1, -(-MADE_FOR[name] // n_images))
+            # an epoch is whole batches; one, however few the images
+            batch = train_config.batch_size
+            epochs *= max(1, -(-MADE_FOR[name] // (max(1, n_images // batch) * batch)))
     ratio = epochs / train_config.epochs
     train_config = replace(
         train_config,
@@ -256,4 +292,31 @@ def preset(
         neighbours_from=round(ratio * train_config.neighbours_from),
         neighbours_every=max(1, round(ratio * train_config.neighbours_every)),
     )
-    return model_config, replace(train_config, **changes)
+    return for_shape(model_config, image_shape), replace(train_config, **changes)
+
+
+def with_components(config: GMVAEConfig, K: int) -> GMVAEConfig:
+    """The same model with K components, its auxiliary heads in proportion."""
+    return replace(config, K=K, auxiliary=tuple(-(-n * K // config.K) for n in config.auxiliary))
+
+
+def for_shape(config: GMVAEConfig, image_shape: tuple[int, ...]) -> GMVAEConfig:
+    """The same model for images of another shape, or for rows of features (D,).
+
+    The convolutions halve the image until neither side is above 8 pixels, one layer more where
+    there are too few; rows of features get an MLP encoder of the same width instead.
+    """
+    image_shape = tuple(image_shape)
+    if config.encoder == "mlp" or image_shape == config.image_shape:
+        return replace(config, image_shape=image_shape)
+    if len(image_shape) == 1:
+        hidden = (2 * config.features, 2 * config.features, config.features)
+        return replace(config, image_shape=image_shape, encoder="mlp", encoder_hidden=hidden)
+    halvings = max(1, math.ceil(math.log2(max(image_shape[:2]) / SMALLEST_SIDE)))
+    missing = max(0, halvings - len(config.channels))
+    return replace(
+        config,
+        image_shape=image_shape,
+        channels=config.channels + config.channels[-1:] * missing,
+        strides=(2,) * halvings,
+    )

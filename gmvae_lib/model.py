@@ -1,9 +1,13 @@
 """The Gaussian mixture VAE: q(c|x), q(z|x, c), p(z|c), p(x|z).
 
 Generative model (Dilokthanakul et al. 2016, in the one-level form of Jiang et al. 2017):
-c ~ Categorical(pi),  z | c ~ N(mu_c, diag(s_c^2)),  x | z ~ Bernoulli(decoder(z)).
+c ~ Categorical(pi),  z | c ~ N(mu_c, diag(s_c^2)),  x | z ~ Bernoulli(decoder(z)), or
+x | z ~ N(decoder(z), s^2 I) for data that are not within [0, 1].
+
+Data go in flat, [B, P]: P = H * W pixels, H * W * 3 values, channels last, or D features.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +17,7 @@ from torch import nn
 
 from .config import GMVAEConfig
 from .errors import InputError
+from .views import as_planes
 
 LOG_VARIANCE_RANGE = (-10.0, 10.0)  # exp() outside it is how GMVAE code usually reaches NaN
 
@@ -35,16 +40,17 @@ def _mlp(sizes, last_activation):
 
 
 class _ConvEncoder(nn.Module):
-    """Strided convolutions with batch normalisation, then one dense layer: [B, H*W] -> [B, F]."""
+    """Strided convolutions with batch normalisation, then one dense layer: [B, P] -> [B, F]."""
 
     def __init__(self, config: GMVAEConfig):
         super().__init__()
         self.image_shape = config.image_shape
-        height, width = config.image_shape
-        blocks, n_in = [], 1
+        height, width, *colours = config.image_shape
+        blocks, n_in = [], colours[0] if colours else 1
         for i, n_out in enumerate(config.channels):
-            # halve twice at the start (28 -> 14 -> 7); further layers keep the size
-            stride, kernel = (2 if i < 2 else 1), (5 if i == 0 else 3)
+            # at first halve the size (28 -> 14 -> 7)
+            stride = config.strides[i] if i < len(config.strides) else 1
+            kernel = 5 if i == 0 else 3
             blocks += [
                 nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False),
                 nn.BatchNorm2d(n_out),
@@ -61,12 +67,12 @@ class _ConvEncoder(nn.Module):
         )
 
     def forward(self, x):
-        x = x.view(-1, 1, *self.image_shape).contiguous(memory_format=torch.channels_last)
+        x = as_planes(x, self.image_shape).contiguous(memory_format=torch.channels_last)
         return self.dense(self.convolutions(x).flatten(1))
 
 
 class GMVAE(nn.Module):
-    """A Gaussian mixture VAE. Images go in as float [B, H*W] in [0, 1]."""
+    """A Gaussian mixture VAE. Images go in as float [B, P] in [0, 1], features as float [B, D]."""
 
     def __init__(self, config: GMVAEConfig | None = None):
         super().__init__()
@@ -93,6 +99,8 @@ class GMVAE(nn.Module):
         self.prior_log_variance = nn.Parameter(torch.zeros(K, D))
         self.prior_logits = nn.Parameter(torch.zeros(K), requires_grad=config.learn_weights)
         self.decoder = _mlp((D, *config.decoder_hidden, config.n_pixels), last_activation=False)
+        if config.likelihood == "gaussian":
+            self.noise_log_variance = nn.Parameter(torch.zeros(()))  # of p(x|z), in one number
 
     @property
     def log_weights(self) -> torch.Tensor:
@@ -105,11 +113,11 @@ class GMVAE(nn.Module):
         return self.log_weights.exp().detach().cpu().numpy()
 
     def encode(self, x: torch.Tensor) -> Encoded:
-        """q(c|x) and q(z|x, c) of images x [B, H*W]."""
+        """q(c|x) and q(z|x, c) of images x [B, P]."""
         return self.posterior(x, self.encoder(x))
 
     def posterior(self, x: torch.Tensor, h: torch.Tensor, logits=None) -> Encoded:
-        """q(c|x) and q(z|x, c) from images x [B, H*W] and the encoder's features h [B, F].
+        """q(c|x) and q(z|x, c) from images x [B, P] and the encoder's features h [B, F].
 
         logits : of q(c|x), where they are known already.
         """
@@ -123,12 +131,15 @@ class GMVAE(nn.Module):
         return Encoded(h, logits, mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """Logits of p(x|z): [..., D] -> [..., H*W]."""
+        """Logits of p(x|z), or its means if Gaussian: [..., D] -> [..., P]."""
         return self.decoder(z)
 
     @torch.no_grad()
     def sample(self, component: int, n: int = 1, seed: int = 0) -> np.ndarray:
-        """Draw n images from p(x|c): the Bernoulli means, float32 [n, H, W] in [0, 1]."""
+        """Draw n images from p(x|c): the means of p(x|z), float32 [n, *image_shape].
+
+        In [0, 1] if the likelihood is "bernoulli".
+        """
         if not 0 <= component < self.config.K:
             raise InputError(f"component: found {component}, expected 0 to {self.config.K - 1}")
         generator = torch.Generator().manual_seed(seed)
@@ -139,7 +150,7 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, images: np.ndarray) -> np.ndarray:
-        """E[x | z = mean of q(z | x, most likely c)]: float32 [B, H, W] in [0, 1]."""
+        """E[x | z = mean of q(z | x, most likely c)]: float32 [B, *image_shape]."""
         x = as_batch(images, self.config).to(self.prior_mean.device)
         encoded = self.encode(x)
         z = encoded.mean
@@ -147,8 +158,11 @@ class GMVAE(nn.Module):
             z = z[torch.arange(len(z)), encoded.logits.argmax(1)]
         return self._pictures(self.decode(z))
 
-    def _pictures(self, logits):
-        return at_least_float32(logits).sigmoid().view(-1, *self.config.image_shape).cpu().numpy()
+    def _pictures(self, decoded):
+        means = at_least_float32(decoded)
+        if self.config.likelihood == "bernoulli":
+            means = means.sigmoid()
+        return means.view(-1, *self.config.image_shape).cpu().numpy()
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
@@ -157,13 +171,28 @@ def at_least_float32(x: torch.Tensor) -> torch.Tensor:
 
 
 def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
-    """uint8 [B, H, W] (or float in [0, 1]) to float32 [B, H*W] in [0, 1]."""
+    """Images or rows of features [B, *image_shape] to float32 [B, P].
+
+    uint8 is divided by 255. Floats must be finite, and within [0, 1] for images (their random
+    views rely on it) and for a Bernoulli likelihood.
+    """
     images = np.asarray(images)
-    if images.ndim != 3 or images.shape[1:] != config.image_shape:
+    if images.ndim != 1 + len(config.image_shape) or images.shape[1:] != config.image_shape:
         expected = "x".join(map(str, config.image_shape))
         raise InputError(f"images: found shape {images.shape}, expected [N, {expected}]")
+    if images.dtype.kind not in "fiub":
+        raise InputError(f"images: found type {images.dtype}, expected uint8 or floats")
     x = torch.from_numpy(np.array(images.reshape(len(images), -1), dtype=np.float32))
-    return x / 255 if images.dtype == np.uint8 else x
+    if images.dtype == np.uint8:
+        return x / 255
+    if x.numel():
+        low, high = (value.item() for value in x.aminmax())  # NaN if any is
+        if not math.isfinite(high - low):
+            raise InputError("images: found NaN or infinite values, expected finite numbers")
+        bounded = config.likelihood == "bernoulli" or len(config.image_shape) > 1
+        if bounded and not (low >= 0 and high <= 1):
+            raise InputError(f"images: found values {low:.4g} to {high:.4g}, expected 0 to 1")
+    return x
 
 
 def default_device(device=None) -> torch.device:
@@ -201,7 +230,7 @@ def cluster_posterior(
     """q(c|x) of every image: float32 [N, K], rows sum to 1.
 
     Computed in float32 whatever the training used, so that it is the same on every machine
-    to rounding. ``images``: an ImageSet or an array [N, H, W].
+    to rounding. ``images``: an ImageSet or an array [N, *image_shape].
     """
     model = model_or_run if isinstance(model_or_run, GMVAE) else model_or_run.model
     return embed(model, images, batch_size, device, progress)[0]

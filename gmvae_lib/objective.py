@@ -2,12 +2,15 @@
 and the terms that compare two views: consistency and contrast.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from .model import GMVAE, LOG_VARIANCE_RANGE, Encoded, at_least_float32
+
+LOG_2_PI = math.log(2 * math.pi)
 
 
 @dataclass
@@ -59,7 +62,7 @@ def gaussian_kl_table(mean, log_variance, prior_mean, prior_log_variance) -> tor
 def elbo(
     model: GMVAE, x: torch.Tensor, encoded: Encoded, generator=None, top: int | None = None
 ) -> ElboTerms:
-    """The ELBO of images x [B, H*W], the sum over c exact, one draw of z a term.
+    """The ELBO of images x [B, P], the sum over c exact, one draw of z a term.
 
     "heads": K decodes an image, one for each q(z|x, c), or ``top`` of them: see `truncated_elbo`.
     "shared": q(z|x) does not depend on c, so the sum over c is in closed form and one decode
@@ -72,15 +75,15 @@ def elbo(
     heads = model.config.posterior == "heads"
     if heads and top and top < model.config.K:
         return truncated_elbo(model, x, log_q, z, _kl(encoded, prior), top)
-    logits = model.decode(z)
+    decoded = model.decode(z)
     with torch.autocast(x.device.type, enabled=False):
         q = log_q.exp()
         if heads:
             kl = _kl(encoded, prior)  # [B, K]
-            reconstruction = (q * bernoulli_log_likelihood(logits, x[:, None])).sum(1)
+            reconstruction = (q * log_likelihood(model, decoded, x[:, None])).sum(1)
         else:
             kl = gaussian_kl_table(encoded.mean, encoded.log_variance, *prior)  # [B, K]
-            reconstruction = bernoulli_log_likelihood(logits, x)
+            reconstruction = log_likelihood(model, decoded, x)
         kl_c = (q * (log_q - model.log_weights)).sum(1)
         return ElboTerms(reconstruction, (q * kl).sum(1), kl_c)
 
@@ -96,22 +99,23 @@ def truncated_elbo(model: GMVAE, x, log_q, z, kl, top: int) -> ElboTerms:
     q~ is a posterior like any other, so this is itself a lower bound of log p(x), at ``top``
     decodes an image. With eps the discarded mass, A_c = E log p(x|z) - KL_c + log pi_c and
     F(p) = sum p_c (A_c - log p_c), the exact ELBO is F(q) = (1 - eps) F(q~) + eps F(r) + h(eps),
-    where r is the discarded part, normalised, and h the binary entropy. Pixels are Bernoulli, so
-    log p(x|z) <= 0 and F(r) <= log sum_discarded pi_c exp(-KL_c) = U, which needs no decode:
-    exact - truncated <= eps (U - truncated) + h(eps), the field ``loss_bound``.
+    where r is the discarded part, normalised, and h the binary entropy. log p(x|z) is at most M
+    (`greatest_log_likelihood`; 0 for Bernoulli pixels), so F(r) <= M + log sum_discarded
+    pi_c exp(-KL_c) = U, which needs no decode: exact - truncated <= eps (U - truncated) + h(eps),
+    the field ``loss_bound``.
 
     Parameters
     ----------
     log_q, kl : [B, K], log q(c|x) and KL(q(z|x,c) || p(z|c)). z : [B, K, D], one draw each.
     """
     kept = log_q.detach().topk(top, dim=1).indices  # [B, top]
-    logits = model.decode(z.gather(1, kept[..., None].expand(-1, -1, z.shape[-1])))
+    decoded = model.decode(z.gather(1, kept[..., None].expand(-1, -1, z.shape[-1])))
     with torch.autocast(x.device.type, enabled=False):
         log_kept = log_q.gather(1, kept)
         log_mass = log_kept.logsumexp(1, keepdim=True)
         q = (log_kept - log_mass).exp()
         log_weights = model.log_weights
-        reconstruction = (q * bernoulli_log_likelihood(logits, x[:, None])).sum(1)
+        reconstruction = (q * log_likelihood(model, decoded, x[:, None])).sum(1)
         kl_z = (q * kl.gather(1, kept)).sum(1)
         kl_c = (q * (log_kept - log_mass - log_weights[kept])).sum(1)
         terms = ElboTerms(reconstruction, kl_z, kl_c)
@@ -121,8 +125,34 @@ def truncated_elbo(model: GMVAE, x, log_q, z, kl, top: int) -> ElboTerms:
             eps = log_q.scatter(1, kept, -torch.inf).exp().sum(1).clamp(0, 1)
             terms.discarded = eps
             entropy = torch.special.entr(eps) - torch.special.xlog1py(1 - eps, -eps)
-            terms.loss_bound = eps * (others.logsumexp(1) - terms.elbo).clamp_min(0) + entropy
+            most = others.logsumexp(1) + greatest_log_likelihood(model)
+            terms.loss_bound = eps * (most - terms.elbo).clamp_min(0) + entropy
     return terms
+
+
+def log_likelihood(model: GMVAE, decoded, x) -> torch.Tensor:
+    """log p(x|z) in nats, a density if Gaussian, from what the model's decoder says: [...]."""
+    if model.config.likelihood == "gaussian":
+        log_variance = model.noise_log_variance.clamp(*LOG_VARIANCE_RANGE)
+        return gaussian_log_likelihood(decoded, log_variance, x)
+    return bernoulli_log_likelihood(decoded, x)
+
+
+def greatest_log_likelihood(model: GMVAE):
+    """The most that log p(x|z) can be, for any x and z: 0, or where the density has its mode."""
+    if model.config.likelihood == "gaussian":
+        log_variance = model.noise_log_variance.clamp(*LOG_VARIANCE_RANGE)
+        return -0.5 * model.config.n_pixels * (LOG_2_PI + log_variance)
+    return 0.0
+
+
+def gaussian_log_likelihood(mean, log_variance, x) -> torch.Tensor:
+    """log density in nats of N(mean, e^log_variance I) at x: [..., P] -> [...].
+
+    log_variance : of every value, one number.
+    """
+    squares = (x - at_least_float32(mean)).square().sum(-1)
+    return -0.5 * (squares * (-log_variance).exp() + x.shape[-1] * (LOG_2_PI + log_variance))
 
 
 def bernoulli_log_likelihood(logits, x) -> torch.Tensor:

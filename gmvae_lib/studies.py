@@ -273,7 +273,7 @@ def criteria(model, pictures, n: int = 5000, seed: int = 0) -> dict[str, float]:
 
     from .model import as_batch
     from .objective import elbo, mutual_information
-    from .views import random_view
+    from .views import flat_view
 
     generator = torch.Generator().manual_seed(seed)
     model.eval()
@@ -284,8 +284,8 @@ def criteria(model, pictures, n: int = 5000, seed: int = 0) -> dict[str, float]:
             x = as_batch(pictures[start : start + size], model.config)
             bound.append(elbo(model, x, model.encode(x), generator).elbo)
             for part in views:
-                view = random_view(x.view(-1, 1, *model.config.image_shape), generator)
-                part.append(model.encode(view.flatten(1)).logits.softmax(1))
+                view = flat_view(x, model.config.image_shape, generator)
+                part.append(model.encode(view).logits.softmax(1))
         agreement = mutual_information(*(torch.cat(part) for part in views))
     return {"elbo": torch.cat(bound).mean().item(), "agreement": agreement.item()}
 

@@ -14,7 +14,7 @@ from .errors import InputError
 from .model import GMVAE, Encoded, as_batch, default_device, embed
 from .objective import consistency, contrast, elbo
 from .runs import Run, environment, load_run, save_run, write_atomically
-from .views import random_view
+from .views import flat_view
 
 CHECKPOINT = "checkpoint.safetensors"
 WARM_UP = 0.05  # share of the steps over which a "cosine" learning rate rises
@@ -36,14 +36,12 @@ def fit(
 
     Parameters
     ----------
-    images : ImageSet, or uint8 array [N, H, W].
+    images : ImageSet, or array [N, *image_shape]: see `model.as_batch` for what it may hold.
     out : folder of the run: checkpoints while training, the finished run in the end.
     resume : go on from the checkpoint in ``out``; start anew when there is none.
     """
     pictures = getattr(images, "images", images)
-    as_batch(pictures[:1], model_config)  # refuses a wrong shape before any work
-    if len(pictures) < 2:
-        raise InputError(f"images: found {len(pictures)}, expected at least 2 to train on")
+    _check(pictures, model_config)
     provenance = {
         "data": dict(getattr(images, "provenance", {"name": "array", "n": len(pictures)}))
     }
@@ -67,6 +65,19 @@ def fit(
         save_run(run, out)
         (out / CHECKPOINT).unlink(missing_ok=True)
     return run
+
+
+def _check(pictures, model_config) -> None:
+    """Refuse what cannot be trained on before any work."""
+    n = len(pictures)
+    as_batch(pictures[:1], model_config)
+    if np.asarray(pictures[:1]).dtype != np.uint8:  # a NaN must not show up in mid-training
+        for start in range(0, n, 10_000):
+            as_batch(pictures[start : start + 10_000], model_config)
+    if n < 2:
+        raise InputError(f"images: found {n}, expected at least 2 to train on")
+    if model_config.K > n:
+        raise InputError(f"K: found {model_config.K}, expected at most {n}, the number of images")
 
 
 def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
@@ -125,7 +136,9 @@ class _Trainer:
         prior, others = [], []
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                (prior if name.startswith("prior_") else others).append(parameter)
+                # the noise of p(x|z), like the prior, is a number that has a long way to go
+                fast = name.startswith(("prior_", "noise_"))
+                (prior if fast else others).append(parameter)
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": others, "rate": 1.0, "weight_decay": config.weight_decay},
@@ -186,11 +199,9 @@ class _Trainer:
         x = self.batch(rows)
         clean, views = x if config.elbo_weight else x[:0], []
         if config.consistency_weight or config.contrast_weight:
-            shape = (-1, 1, *model.config.image_shape)
             other = x if self.neighbours is None else self.batch(self.partners(rows, rng))
-            for view in (x, other):
-                view = random_view(view.view(shape), generator, config.view_strength, config.views)
-                views.append(view.flatten(1))
+            how = (model.config.image_shape, generator, config.view_strength, config.views)
+            views = [flat_view(picture, *how) for picture in (x, other)]
         # one pass for all parts: batch statistics in training are then those of clean and
         # altered images together, which the running statistics of evaluation stand for
         parts = [clean, *views]
@@ -358,12 +369,13 @@ class _Trainer:
             raise InputError(
                 f"{path}: found no readable checkpoint ({error}), expected one that fit wrote"
             ) from None
-        for part, here in (
-            ("model", asdict(self.model.config)),
-            ("training", asdict(self.config)),
-            ("data", provenance["data"]),
+        # a field that a checkpoint does not have came later, and stands at its default
+        for part, here, defaults in (
+            ("model", asdict(self.model.config), asdict(GMVAEConfig())),
+            ("training", asdict(self.config), asdict(TrainConfig())),
+            ("data", provenance["data"], {}),
         ):
-            _require_same(path, about[part], here)
+            _require_same(path, defaults | about[part], here)
         self.step, self.history, self.sums = about["step"], about["history"], about["sums"]
         self.neighbours = tensors["neighbours"].numpy() if "neighbours" in tensors else None
         self.model.load_state_dict(_below(tensors, "model."))

@@ -1,20 +1,64 @@
-"""Random views of an image that leave its letter alone: what q(c|x) is asked not to notice."""
+"""Random views of an image that leave its letter alone: what q(c|x) is asked not to notice.
+
+Rows of features have views, too: some of their values are replaced.
+"""
 
 import torch
 import torch.nn.functional as F
 
 from .config import VIEWS
 
+CORRUPTED = 0.3  # share of a row's features that a view replaces, on average
+
+
+def flat_view(
+    x: torch.Tensor,
+    image_shape: tuple[int, ...],
+    generator: torch.Generator,
+    strength: float = 1.0,
+    kinds=VIEWS,
+) -> torch.Tensor:
+    """One random view of each image or row of features, flat as the model takes them: [B, P]."""
+    if len(image_shape) == 1:
+        return corrupted_rows(x, generator, strength)
+    view = random_view(as_planes(x, image_shape), generator, strength, kinds)
+    return view.permute(0, 2, 3, 1).flatten(1) if len(image_shape) == 3 else view.flatten(1)
+
+
+def as_planes(x: torch.Tensor, image_shape: tuple[int, ...]) -> torch.Tensor:
+    """Flat images [B, P] as planes of one colour each: [B, 1, H, W], or [B, 3, H, W]."""
+    if len(image_shape) == 3:
+        return x.view(-1, *image_shape).permute(0, 3, 1, 2)
+    return x.view(-1, 1, *image_shape)
+
+
+def corrupted_rows(
+    x: torch.Tensor, generator: torch.Generator, strength: float = 1.0
+) -> torch.Tensor:
+    """Rows of features with a random share of their values replaced: float [B, D] -> the same.
+
+    Each value comes from another row of the batch, drawn for each feature by itself, as in SCARF
+    (Bahri et al. 2022). The share differs from row to row, evenly between 0 and twice `CORRUPTED`
+    at strength 1. ``generator`` lives on the CPU, so that the draws do not depend on the device.
+    """
+    batch = len(x)
+    share = (2 * CORRUPTED * strength * torch.rand(batch, 1, generator=generator)).clamp(max=1)
+    replaced = torch.rand(x.shape, generator=generator) < share
+    donor = torch.randint(batch, x.shape, generator=generator)
+    return torch.where(replaced.to(x.device), x.gather(0, donor.to(x.device)), x)
+
 
 def random_view(
     x: torch.Tensor, generator: torch.Generator, strength: float = 1.0, kinds=VIEWS
 ) -> torch.Tensor:
-    """One random view of each image: float [B, 1, H, W] in [0, 1] -> the same shape.
+    """One random view of each image: float [B, 1, H, W] or [B, 3, H, W] in [0, 1] -> the same.
 
     Affine (rotation, scale, shear, shift) and elastic distortion in one resampling, then stroke
     thickness and ink intensity. Thickness and intensity matter: two views that share them let
-    mutual information cluster on the pen instead of the letter. ``generator`` lives on the CPU,
-    so that the draws do not depend on the device. ``kinds`` leaves some of `VIEWS` out.
+    mutual information cluster on the pen instead of the letter. The colours of an image move and
+    thicken together; its intensity changes a little more in one than in the others, as under
+    another light. ``generator`` lives on the CPU, so that the draws do not depend on the device.
+    ``kinds`` leaves some of `VIEWS` out.
     """
     batch = len(x)
 
@@ -41,7 +85,9 @@ def random_view(
         coarse = coarse * 0
     elastic = F.interpolate(coarse, x.shape[2:], mode="bicubic", align_corners=True)
     grid = (grid + elastic.permute(0, 2, 3, 1)).to(x.device)
-    x = F.grid_sample(x, grid, align_corners=False)
+    # what moves in from outside: background, which is 0 in grey images; in colour, the border's
+    padding = "border" if x.shape[1] == 3 else "zeros"
+    x = F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
 
     # thicker: blend towards the 3x3 maximum; thinner: towards the 3x3 minimum, never all the way,
     # which would erase a thin stroke
@@ -52,4 +98,6 @@ def random_view(
     x = torch.lerp(x, torch.where(thickness > 0, thick, thin), thickness.abs().clamp(max=0.7))
 
     intensity = (1 + 0.4 * strength * uniform(1, 1, 1)).to(x.device)
+    if x.shape[1] == 3:
+        intensity = intensity * (1 + 0.1 * strength * uniform(3, 1, 1)).to(x.device)
     return (x * intensity if "intensity" in kinds else x).clamp(0, 1)

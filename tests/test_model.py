@@ -1,11 +1,19 @@
 """The model: shapes, samples, reconstructions, posterior; the published architecture."""
 
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from gmvae_lib import GMVAE, GMVAEConfig, InputError, cluster_posterior, preset
+from gmvae_lib import GMVAE, GMVAEConfig, InputError, cluster_posterior, load_run, preset
+from gmvae_lib.config import for_shape, with_components
 from gmvae_lib.model import as_batch, embed
+
+PUBLISHED = Path(__file__).parents[1] / "results" / "letters100k"
 
 FORMS = [("mlp", "heads"), ("mlp", "shared"), ("conv", "heads"), ("conv", "shared")]
 
@@ -32,6 +40,74 @@ def test_shapes(encoder, posterior, letters):
     np.testing.assert_allclose(q.sum(1), 1, atol=1e-5)
     for pictures in (model.sample(2, 3), model.reconstruct(letters.images[:3])):
         assert pictures.shape == (3, 28, 28) and 0 <= pictures.min() and pictures.max() <= 1
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize(
+    ("encoder", "shape"),
+    [("conv", (9, 14)), ("conv", (12, 8, 3)), ("mlp", (6, 5, 3)), ("mlp", (7,)), ("conv", (3, 3))],
+)
+def test_shapes_of_other_data(encoder, shape, likelihood):
+    model = make(encoder, image_shape=shape, likelihood=likelihood)
+    x = np.random.default_rng(0).random((5, *shape))
+    assert cluster_posterior(model, x).shape == (5, 6)
+    for found in (model.sample(2, 5), model.reconstruct(x)):
+        assert found.shape == (5, *shape) and found.dtype == np.float32
+        assert likelihood == "gaussian" or (found.min() >= 0 and found.max() <= 1)
+
+
+def test_colours_are_seen_by_the_convolutions_pixel_by_pixel():
+    """An image with one red dot differs from one with that dot in green, wherever the dot is."""
+    model = make(image_shape=(8, 8, 3))
+    first = model.encoder.convolutions[0]
+    images = np.zeros((2, 8, 8, 3))
+    images[0, 4, 5, 0] = images[1, 4, 5, 1] = 1
+    seen = []
+    first.register_forward_hook(lambda module, given, found: seen.append(found))
+    model.encode(as_batch(images, model.config))
+    response = seen[0][:, :, 2, 2]  # stride 2, kernel 5: centred on pixel (4, 4)
+    torch.testing.assert_close(response[0], first.weight[:, 0, 2, 3])
+    torch.testing.assert_close(response[1], first.weight[:, 1, 2, 3])
+
+
+def test_a_gaussian_likelihood_gives_means_of_any_size():
+    model = make("mlp", image_shape=(4,), likelihood="gaussian")
+    torch.nn.init.constant_(model.decoder[-1].bias, 50.0)
+    assert model.sample(0, 3).min() > 10
+    assert [n for n, p in model.named_parameters() if p.ndim == 0] == ["noise_log_variance"]
+    assert "noise_log_variance" not in make("mlp", image_shape=(4,)).state_dict()
+
+
+@torch.no_grad()
+def test_the_published_posterior_is_what_it_was_bit_for_bit(letters):
+    """q(c|x) of the published run against the operations it was published with, written out."""
+    F = torch.nn.functional
+    model = load_run(PUBLISHED).model
+    w = model.state_dict()
+    x = torch.from_numpy(letters.images[:200]).float().div(255).view(-1, 1, 28, 28)
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    def normalised(x, name):
+        names = ("running_mean", "running_var", "weight", "bias")
+        return F.relu(F.batch_norm(x, *(w[f"encoder.{name}.{n}"] for n in names)))
+
+    for i, stride in enumerate((2, 2, 1)):
+        weight = w[f"encoder.convolutions.{3 * i}.weight"]
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, weight, None, stride, weight.shape[-1] // 2)
+        x = normalised(x, f"convolutions.{3 * i + 1}")
+    h = normalised(F.linear(x.flatten(1), w["encoder.dense.0.weight"]), "dense.1")
+    q = F.linear(h, w["cluster.weight"], w["cluster.bias"]).softmax(1)
+    found, features = embed(model, letters.images[:200], device="cpu")
+    assert np.array_equal(found, q.numpy()) and np.array_equal(features, h.numpy())
+
+
+def test_configurations_from_before_the_new_fields_load_unchanged():
+    stored = json.loads((PUBLISHED / "config.json").read_text())["model"]
+    assert "likelihood" not in stored and "strides" not in stored
+    config = GMVAEConfig(**stored)
+    assert (config.likelihood, config.strides) == ("bernoulli", (2, 2))
+    assert config == preset("best")[0]
 
 
 def test_posterior_does_not_depend_on_the_batch_size(letters):
@@ -74,6 +150,12 @@ def test_paper_preset_is_the_published_architecture():
         (dict(encoder="vit"), "encoder: found 'vit'"),
         (dict(posterior="both"), "posterior: found 'both'"),
         (dict(projection=-1), "projection: found -1"),
+        (dict(likelihood="poisson"), "likelihood: found 'poisson'"),
+        (dict(image_shape=(28, 28, 4)), r"image_shape: found \(28, 28, 4\)"),
+        (dict(image_shape=(0, 28)), r"image_shape: found \(0, 28\)"),
+        (dict(image_shape=()), r"image_shape: found \(\)"),
+        (dict(image_shape=(3,), encoder="conv"), 'found "conv" for rows of features'),
+        (dict(strides=(2, 0)), r"strides: found \(2, 0\)"),
     ],
 )
 def test_bad_configurations(changes, words):
@@ -91,6 +173,31 @@ def test_bad_arguments(letters):
         cluster_posterior(model, letters.images[:0])
     with pytest.raises(InputError, match="preset: found 'huge'"):
         preset("huge")
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1.5, -0.1])
+def test_values_outside_of_what_the_likelihood_takes_are_refused(bad):
+    config = GMVAEConfig(image_shape=(2, 3))
+    x = np.full((4, 2, 3), 0.5)
+    x[2, 1, 1] = bad
+    words = r"expected 0 to 1" if math.isfinite(bad) else "expected finite numbers"
+    with pytest.raises(InputError, match=words):
+        as_batch(x, config)
+    rows, real = x.reshape(4, 6), GMVAEConfig(image_shape=(6,), likelihood="gaussian")
+    if math.isfinite(bad):
+        np.testing.assert_array_equal(as_batch(rows, real), rows.astype(np.float32))
+    else:
+        with pytest.raises(InputError, match=words):
+            as_batch(rows, real)
+    with pytest.raises(InputError, match="images: found type <U3, expected uint8 or floats"):
+        as_batch(np.full((2, 2, 3), "0.5"), config)
+
+
+def test_bytes_are_shares_of_255_and_floats_themselves():
+    config = GMVAEConfig(image_shape=(2, 2, 3))
+    images = np.random.default_rng(0).integers(256, size=(5, 2, 2, 3), dtype=np.uint8)
+    torch.testing.assert_close(as_batch(images / 255, config), as_batch(images, config))
+    assert as_batch(images, config).dtype == torch.float32
 
 
 def test_extreme_log_variances_stay_finite(letters):
@@ -114,3 +221,39 @@ def test_small_sets_train_for_as_many_steps():
         assert getattr(small, name) / small.epochs == pytest.approx(share)
     assert preset("paper", n_images=10)[1].epochs == 450
     assert preset("best", epochs=3, seed=7)[1].generative_epochs == 15
+
+
+@pytest.mark.parametrize("name", ["best", "quick"])
+@pytest.mark.parametrize("n", [2, 7, 178, 400, 1797])
+def test_presets_suit_small_sets(name, n):
+    full_model, full = preset(name)
+    model, training = preset(name, n_images=n)
+    assert 2 <= model.K <= max(2, n / 5) and model.K <= full_model.K
+    assert model.auxiliary[0] / model.K == pytest.approx(4, rel=0.01)
+    steps = training.epochs * max(1, n // training.batch_size)
+    made_for = {"best": 100_000, "quick": 5_000}[name]
+    wanted = full.epochs * made_for // full.batch_size
+    assert wanted <= steps < 2.1 * wanted
+
+
+@pytest.mark.parametrize("name", ["paper", "best", "quick"])
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (8, 8), (28, 28), (20, 33), (64, 64, 3), (128, 96, 3), (30,), (1,)]
+)
+def test_presets_suit_any_shape(name, shape):
+    model_config, _ = preset(name, image_shape=shape)
+    assert model_config.image_shape == shape
+    if shape == (28, 28):
+        assert model_config == preset(name)[0]
+    model = GMVAE(with_components(replace(model_config, decoder_hidden=(8,)), 3)).eval()
+    assert model.encode(torch.zeros(2, math.prod(shape))).logits.shape == (2, 3)
+    if model_config.encoder == "conv":
+        planes = model.encoder.convolutions(torch.zeros(1, 3 if len(shape) == 3 else 1, *shape[:2]))
+        assert max(planes.shape[2:]) <= 8
+
+
+def test_fitting_a_shape_twice_is_fitting_it_once():
+    config = preset("best")[0]
+    assert for_shape(for_shape(config, (28, 28)), (28, 28)) == config
+    small = for_shape(config, (64, 64, 3))
+    assert for_shape(small, (64, 64, 3)) == small

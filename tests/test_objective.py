@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,19 +21,24 @@ from gmvae_lib.objective import (
     elbo,
     gaussian_kl,
     gaussian_kl_table,
+    gaussian_log_likelihood,
+    greatest_log_likelihood,
+    log_likelihood,
     mutual_information,
     truncated_elbo,
 )
 
+both_likelihoods = pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 SEED = 3  # of the draws of z that the library and the references share
 
 
-def small(posterior, K=5, z_dim=3, image_shape=(3, 4), seed=0):
+def small(posterior, K=5, z_dim=3, image_shape=(3, 4), seed=0, likelihood="bernoulli"):
     torch.manual_seed(seed)
     config = GMVAEConfig(
         K=K,
         z_dim=z_dim,
         image_shape=image_shape,
+        likelihood=likelihood,
         posterior=posterior,
         encoder_hidden=(16,),
         decoder_hidden=(16,),
@@ -42,6 +48,8 @@ def small(posterior, K=5, z_dim=3, image_shape=(3, 4), seed=0):
     model = GMVAE(config).double()
     torch.nn.init.normal_(model.prior_log_variance, std=0.3)
     torch.nn.init.normal_(model.prior_logits)
+    if likelihood == "gaussian":
+        torch.nn.init.constant_(model.noise_log_variance, -1.3)
     return model, torch.rand(7, math.prod(image_shape), dtype=torch.float64)
 
 
@@ -66,8 +74,13 @@ def enumerated(model, x, encoded, b, components):
         i = (b, c) if model.config.posterior == "heads" else b
         mean, std = encoded.mean[i], (encoded.log_variance[i] / 2).exp()
         prior = Normal(model.prior_mean[c], (model.prior_log_variance[c] / 2).exp())
-        p = torch.sigmoid(model.decode(mean + std * noise[i]))
-        log_p = (x[b] * p.log() + (1 - x[b]) * (1 - p).log()).sum()
+        decoded = model.decode(mean + std * noise[i])
+        if model.config.likelihood == "gaussian":
+            noise_std = (model.noise_log_variance / 2).exp()
+            log_p = Normal(decoded, noise_std).log_prob(x[b]).sum()
+        else:
+            p = torch.sigmoid(decoded)
+            log_p = (x[b] * p.log() + (1 - x[b]) * (1 - p).log()).sum()
         kl = kl_divergence(Normal(mean, std), prior).sum()
         total = total + q[c] * (log_p - kl - (q[c] / pi[c]).log())
     return total
@@ -131,13 +144,35 @@ def test_likelihood_is_finite_for_sure_decoders():
     assert bernoulli_log_likelihood(logits, x).tolist() == [0, -2e4]
 
 
+@given(st.integers(0, 10_000), st.floats(-8, 8))
+@settings(max_examples=25, deadline=None)
+def test_gaussian_log_likelihood_is_scipys(seed, log_variance):
+    mean, x = gaussians(seed, 6, 9)
+    expected = scipy.stats.norm.logpdf(x, mean, math.exp(log_variance / 2)).sum(1)
+    found = gaussian_log_likelihood(mean, torch.tensor(log_variance, dtype=torch.float64), x)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+@torch.no_grad()
+def test_no_likelihood_is_above_the_greatest():
+    for likelihood in ("bernoulli", "gaussian"):
+        model, x = small("shared", likelihood=likelihood)
+        model.noise_log_variance = torch.nn.Parameter(torch.tensor(-20.0).double())  # clamped
+        best = model.decode(torch.zeros(1, 3, dtype=torch.float64))
+        highest = greatest_log_likelihood(model)
+        assert (log_likelihood(model, model.decode(gaussians(0, 7, 3)[0]), x) <= highest).all()
+        at_mode = log_likelihood(model, best, best).item()
+        assert likelihood == "bernoulli" or at_mode == pytest.approx(float(highest))
+
+
 # ---- the exact ELBO --------------------------------------------------------------------------
 
 
+@both_likelihoods
 @pytest.mark.parametrize("posterior", ["heads", "shared"])
-def test_elbo_is_the_sum_over_components(posterior):
+def test_elbo_is_the_sum_over_components(posterior, likelihood):
     """Value and gradient against brute force: one image, one component at a time, in float64."""
-    model, x = small(posterior)
+    model, x = small(posterior, likelihood=likelihood)
     terms = library_elbo(model, x, model.encode(x))
     torch.testing.assert_close(terms.elbo, terms.reconstruction - terms.kl_z - terms.kl_c)
     encoded = model.encode(x)
@@ -163,17 +198,18 @@ def posterior_by_quadrature(model, encoded, b):
     return z, log_q, log_prior, 24 / 4000
 
 
+@both_likelihoods
 @pytest.mark.parametrize("posterior", ["heads", "shared"])
 @torch.no_grad()
-def test_evidence_is_the_elbo_plus_the_divergence_from_the_true_posterior(posterior):
+def test_evidence_is_the_elbo_plus_the_divergence_from_the_true_posterior(posterior, likelihood):
     """A code of one number: log p(x), the ELBO and KL(q || p(c, z|x)), each by quadrature."""
-    model, x = small(posterior, K=3, z_dim=1, image_shape=(2, 2))
+    model, x = small(posterior, K=3, z_dim=1, image_shape=(2, 2), likelihood=likelihood)
     x = x.round()
     n_draws = 20_000
     encoded = model.encode(x)
     for b in range(len(x)):
         z, log_q, log_prior, step = posterior_by_quadrature(model, encoded, b)
-        log_p = bernoulli_log_likelihood(model.decode(z[:, None]), x[b])
+        log_p = log_likelihood(model, model.decode(z[:, None]), x[b])
         log_joint = log_prior + log_p
         evidence = log_joint.flatten().logsumexp(0) + math.log(step)
         bound = (log_q.exp() * (log_joint - log_q)).sum() * step
@@ -300,14 +336,23 @@ def test_truncated_gradient_approaches_the_exact_one_as_q_sharpens():
 
 
 @given(
-    st.integers(0, 10_000), st.integers(2, 7), st.integers(1, 6), st.floats(0.1, 60), st.booleans()
+    st.integers(0, 10_000),
+    st.integers(2, 7),
+    st.integers(1, 6),
+    st.floats(0.1, 60),
+    st.sampled_from(["binary", "grey", "gaussian"]),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_a_truncation_loses_is_within_its_bound(seed, K, top, scale, binary):
+def test_what_a_truncation_loses_is_within_its_bound(seed, K, top, scale, kind):
     """exact - truncated <= loss_bound, and the docstring's identity behind it, draw by draw."""
     top = min(top, K - 1)
-    model, x = small("heads", K=K, seed=seed)
-    x = x.round() if binary else x
+    likelihood = "gaussian" if kind == "gaussian" else "bernoulli"
+    model, x = small("heads", K=K, seed=seed, likelihood=likelihood)
+    x = x.round() if kind == "binary" else x
+    highest = 0.0
+    if kind == "gaussian":  # a density may be above 1: here its mode is at e^9.6, 14 nats up
+        torch.nn.init.constant_(model.noise_log_variance, -4.2)
+        highest = len(x[0]) * Normal(0, math.exp(-2.1)).log_prob(torch.zeros(())).item()
     with torch.no_grad():
         encoded = scaled(model, x, scale)
         exact = library_elbo(model, x, encoded).elbo
@@ -324,7 +369,7 @@ def test_what_a_truncation_loses_is_within_its_bound(seed, K, top, scale, binary
             entropy = -eps * math.log(eps) - (1 - eps) * math.log1p(-eps)
             whole = (1 - eps) * inside + eps * outside + entropy
             assert exact[b].item() == pytest.approx(whole, rel=1e-9)
-            most = max(log_prior_mass(model, encoded, b, discarded) - inside, 0)
+            most = max(log_prior_mass(model, encoded, b, discarded) + highest - inside, 0)
             assert terms.loss_bound[b].item() == pytest.approx(eps * most + entropy, rel=1e-6)
 
 

@@ -1,5 +1,6 @@
 """Training: determinism, resume bit for bit, labels unseen, every refusal."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from gmvae_lib import InputError, TrainConfig, cluster_posterior, fit, load_run, preset
 from gmvae_lib import training as training_module
+from gmvae_lib.config import for_shape
 from gmvae_lib.images import ImageSet
 from gmvae_lib.metrics import components_in_use, purity
 from gmvae_lib.model import as_batch
@@ -94,6 +96,57 @@ def test_killed_and_resumed_ends_as_uninterrupted(few, tiny, tmp_path, monkeypat
     assert same(load_run(tmp_path / "run").state, whole.state)
 
 
+def test_a_checkpoint_from_before_the_new_fields_resumes(few, tiny, tmp_path, monkeypatch):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    whole, path = fit(few, *tiny), tmp_path / "run" / CHECKPOINT
+    with monkeypatch.context() as patch:
+        kill_after(patch, 7)
+        with pytest.raises(Killed):
+            fit(few, *tiny, out=tmp_path / "run")
+    with safe_open(path, "pt") as stored:
+        about = json.loads(stored.metadata()["about"])
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    for name in ("likelihood", "strides"):
+        del about["model"][name]
+    save_file(tensors, path, {"about": json.dumps(about)})
+    assert same(fit(few, *tiny, out=tmp_path / "run", resume=True).state, whole.state)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 3), (20,)])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_colour_images_and_rows_resume_too(tiny, tmp_path, monkeypatch, shape, likelihood):
+    model_config, train_config = tiny
+    model_config = replace(for_shape(model_config, shape), likelihood=likelihood)
+    x = np.random.default_rng(0).random((210, *shape), dtype=np.float32)
+    whole = fit(x, model_config, train_config)
+    with monkeypatch.context() as patch:
+        kill_after(patch, 11)  # in the generative epochs
+        with pytest.raises(Killed):
+            fit(x, model_config, train_config, out=tmp_path / "run")
+    resumed = fit(x, model_config, train_config, out=tmp_path / "run", resume=True)
+    assert same(whole.state, resumed.state)
+    back = load_run(tmp_path / "run")
+    assert back.model_config == model_config and same(back.state, whole.state)
+    assert np.array_equal(cluster_posterior(back, x), cluster_posterior(whole, x))
+
+
+def test_gaussian_elbo_rises_on_rows_and_learns_the_noise():
+    """Two groups of points in the plane: the noise's variance goes down to that of the groups."""
+    rng = np.random.default_rng(0)
+    x = np.repeat([[-1.0, -1.0], [1.0, 1.0]], 200, axis=0) + 0.1 * rng.normal(size=(400, 2))
+    model_config, train_config = preset("paper", epochs=150, batch_size=100, prior_rate=10.0)
+    model_config = replace(
+        model_config, image_shape=(2,), likelihood="gaussian", K=2, z_dim=1,
+        encoder_hidden=(32,), decoder_hidden=(32,),
+    )  # fmt: skip
+    run = fit(x, model_config, train_config)
+    assert run.history[-1]["elbo"] > run.history[0]["elbo"] + 2
+    # one dimension of z explains one of the two: between half of the variance and all of it
+    assert 0.003 < np.exp(run.state["noise_log_variance"]) < 0.02
+
+
 def test_labels_cannot_reach_training(few, tiny):
     rng = np.random.default_rng(0)
     shuffled = ImageSet(few.images, rng.permutation(few.labels), few.class_names, few.provenance)
@@ -167,11 +220,17 @@ def test_a_loss_that_is_not_finite_stops(few, tiny, monkeypatch):
 def test_bad_images(tiny, tmp_path):
     with pytest.raises(InputError, match="images: found 1, expected at least 2"):
         fit(np.zeros((1, 28, 28), np.uint8), *tiny)
+    with pytest.raises(InputError, match="K: found 12, expected at most 5, the number of images"):
+        fit(np.zeros((5, 28, 28), np.uint8), *tiny)
+    late = np.zeros((20_000, 28, 28), np.float32)
+    late[-1] = np.nan
+    with pytest.raises(InputError, match="found NaN or infinite values"):
+        fit(late, *tiny)
     with pytest.raises(InputError, match=r"found shape \(1, 9, 9\)"):
         fit(np.zeros((5, 9, 9), np.uint8), *tiny)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="found a file, expected a folder"):
-        fit(np.zeros((5, 28, 28), np.uint8), *tiny, out=tmp_path / "file")
+        fit(np.zeros((20, 28, 28), np.uint8), *tiny, out=tmp_path / "file")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gmvae_lib.config import VIEWS
-from gmvae_lib.views import random_view
+from gmvae_lib.views import CORRUPTED, as_planes, corrupted_rows, flat_view, random_view
 
 
 def batch(letters, n=64):
@@ -49,3 +49,57 @@ def test_every_kind_of_view_changes_the_image_alone(kind, letters):
     assert (view - x).abs().flatten(1).mean(1).min() > 1e-4
     untouched = random_view(x, torch.Generator().manual_seed(0), kinds=())
     torch.testing.assert_close(untouched, x, atol=1e-5, rtol=0)
+
+
+def colour_batch(n=40, size=12):
+    """Grey squares on their own grey background, as colour images [n, 3, H, W]."""
+    rng = np.random.default_rng(0)
+    x = torch.zeros(n, 3, size, size)
+    x[:, :, 3:8, 4:9] = torch.from_numpy(rng.uniform(0.3, 0.6, (n, 1, 1, 1))).float()
+    return x + 0.1
+
+
+def test_colours_of_a_view_move_together():
+    """What was grey stays grey but for a tint: one factor a colour for the whole image."""
+    x = colour_batch()
+    view = random_view(x, torch.Generator().manual_seed(0))
+    assert view.shape == x.shape and 0 <= view.min() and view.max() <= 1
+    tint = view.mean((2, 3), keepdim=True)
+    torch.testing.assert_close(view / tint, (view / tint)[:, :1].expand_as(view))
+    ratio = tint[:, 0] / tint[:, 1]
+    assert 0.8 < ratio.min() < 0.99 and 1.01 < ratio.max() < 1.25  # mild, and there
+    # no black wedges move in from outside
+    assert view.min() > 0.04
+    untinted = random_view(x, torch.Generator().manual_seed(0), kinds=("affine", "elastic"))
+    torch.testing.assert_close(untinted[:, :1].expand_as(x), untinted)
+
+
+def test_colour_views_of_strength_zero_change_nothing():
+    x = colour_batch()
+    view = random_view(x, torch.Generator().manual_seed(0), strength=0.0)
+    torch.testing.assert_close(view, x, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+def test_flat_views_are_the_views_of_the_planes(shape):
+    x = torch.rand(6, int(np.prod(shape)), generator=torch.Generator().manual_seed(1))
+    planes = as_planes(x, shape)
+    channels_last = x.view(6, *shape).reshape(6, 5, 7, -1)
+    torch.testing.assert_close(planes, channels_last.permute(0, 3, 1, 2))
+    view = random_view(planes, torch.Generator().manual_seed(0))
+    expected = view.permute(0, 2, 3, 1).reshape(6, -1)
+    assert torch.equal(flat_view(x, shape, torch.Generator().manual_seed(0)), expected)
+
+
+def test_corrupted_rows_take_other_rows_values_of_the_same_feature():
+    n, d = 400, 30
+    x = torch.arange(n * d, dtype=torch.float32).view(n, d)  # every value occurs once
+    view = flat_view(x, (d,), torch.Generator().manual_seed(0))
+    assert torch.equal(view % d, x % d)  # the same feature, of whatever row
+    kept = (view == x).float().mean(1)
+    # fails by chance less than once in 10^6: standard errors 0.01 and 0.03
+    assert 1 - kept.mean() == pytest.approx(CORRUPTED, abs=0.05)
+    assert kept.std() == pytest.approx(2 * CORRUPTED / 12**0.5, abs=0.05)  # the share differs
+    again = corrupted_rows(x, torch.Generator().manual_seed(0))
+    assert torch.equal(view, again)
+    assert torch.equal(corrupted_rows(x, torch.Generator().manual_seed(0), strength=0.0), x)
