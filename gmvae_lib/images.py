@@ -13,6 +13,7 @@ import string
 import struct
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ DATASETS = ("emnist-letters", "mnist", "rendered-letters")
 LETTERS = tuple(string.ascii_lowercase)
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 PICTURE_SIZE = 28
+LARGEST_SIZE = 4096
+BORDER_SAMPLE = 5000  # images whose borders are looked at, in even steps
 DEFAULT_DATA_DIR = "~/.cache/gmvae_lib"
 
 UNPACKING_ERRORS = (EOFError, zipfile.BadZipFile, zlib.error)
@@ -38,12 +41,12 @@ TORCHVISION_ERRORS = (
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Grey images with optional labels and a record of their origin.
+    """Images with optional labels and a record of their origin.
 
     Parameters
     ----------
-    images : uint8 [N, H, W]
-        0 is background: ink is bright, as in EMNIST.
+    images : uint8 [N, H, W], grey, or [N, H, W, 3], RGB
+        Of grey ones 0 is background: ink is bright, as in EMNIST.
     labels : int [N], optional
         Codes 0..C-1, the positions of the true classes in `class_names`.
     class_names : tuple of str, length C
@@ -62,8 +65,10 @@ class ImageSet:
 
     def __post_init__(self):
         images = np.asarray(self.images)
-        if images.dtype != np.uint8 or images.ndim != 3:
-            raise InputError(f"images: {_describe(images)}; expected uint8 [N, H, W]")
+        if images.dtype != np.uint8 or not _is_stack(images):
+            raise InputError(
+                f"images: {_describe(images)}; expected uint8 [N, H, W] or [N, H, W, 3]"
+            )
         images = np.ascontiguousarray(images)
         n = len(images)
         class_names = tuple(str(name) for name in self.class_names)
@@ -95,9 +100,8 @@ class ImageSet:
         return len(self.images)
 
     def pixels(self) -> np.ndarray:
-        """Return the images as float32 [N, H*W] in [0, 1]."""
-        n, height, width = self.images.shape
-        return self.images.reshape(n, height * width) / np.float32(255)
+        """Return the images as float32 [N, H*W], or [N, H*W*3], in [0, 1]."""
+        return self.images.reshape(len(self), math.prod(self.images.shape[1:])) / np.float32(255)
 
     def subset(self, index) -> "ImageSet":
         """Return the images that a slice, an integer array or a boolean mask chooses.
@@ -122,8 +126,20 @@ class ImageSet:
         )
 
 
-def load_images(source, data_dir=None, download=True, transpose="auto") -> ImageSet:
+def load_images(
+    source,
+    data_dir=None,
+    download=True,
+    transpose="auto",
+    size=None,
+    colour=False,
+    inverted="auto",
+) -> ImageSet:
     """Load a data set by name, or a file or folder of images.
+
+    How the images were read is in `provenance["reading"]`: `shape`, `colour`, `inverted`,
+    `transparency`, `converted` (what had to be done to arrays of another form, or None) and
+    `bright_borders`, the share of the images, as read, whose border is brighter than mid-grey.
 
     Parameters
     ----------
@@ -140,6 +156,14 @@ def load_images(source, data_dir=None, download=True, transpose="auto") -> Image
     transpose : "auto", True or False
         Whether to swap rows and columns. EMNIST's files are stored transposed: "auto" does it for
         "emnist-letters" and for an IDX file with "emnist" in its name or its folder's.
+    size : int or (height, width), optional
+        Pixels to fit every image into: aspect kept, centred, padded with the median of its border.
+        Without it a folder's pictures become 28 x 28 and other images keep their size.
+    colour : bool
+        Whether to read RGB, [N, H, W, 3]; otherwise grey, whatever is stored.
+    inverted : "auto", True or False
+        Whether to turn a folder's pictures from dark on bright to bright on dark. "auto": grey ones
+        if most borders are bright, colour ones never. Arrays are taken as they are.
 
     Raises
     ------
@@ -148,6 +172,9 @@ def load_images(source, data_dir=None, download=True, transpose="auto") -> Image
     """
     if transpose not in ("auto", True, False):
         raise InputError(f"transpose: {transpose!r}; expected 'auto', True or False")
+    if inverted not in ("auto", True, False):
+        raise InputError(f"inverted: {inverted!r}; expected 'auto', True or False")
+    size = _checked_size(size)
     if isinstance(source, str) and source in DATASETS:
         stored_transposed = source == "emnist-letters"
         if source == "rendered-letters":
@@ -157,14 +184,60 @@ def load_images(source, data_dir=None, download=True, transpose="auto") -> Image
     else:
         path = Path(source).expanduser()
         try:
-            images, stored_transposed = _load_path(path)
+            images, stored_transposed = _load_path(path, size, colour, inverted)
         except PermissionError as error:
             found = f"{error.filename or path}: {error.strerror}"
             raise InputError(f"{found}; expected readable files") from None
     if stored_transposed if transpose == "auto" else transpose:
         provenance = images.provenance | {"transposed": True}
         images = replace(images, images=images.images.swapaxes(1, 2), provenance=provenance)
+    images, converted = _converted(images, size, colour)
+    images.provenance["reading"] = {
+        "shape": list(images.images.shape[1:]),
+        "colour": bool(colour),
+        "inverted": images.provenance.get("inverted"),
+        "transparency": "white",
+        "converted": converted,
+        "bright_borders": round(_bright_borders(images.images), 4),
+    }
     return images
+
+
+def reading_rule(image_shape, provenance) -> dict:
+    """Arguments of `load_images` that read new images as those of a run were.
+
+    Parameters
+    ----------
+    image_shape : (H, W) or (H, W, 3), of the run. provenance : that of the images it learned from.
+    """
+    if len(image_shape) not in (2, 3):
+        raise InputError(
+            f"run: found one trained on rows of {image_shape[0]} features; expected on images"
+        )
+    inverted = provenance.get("inverted")  # only a folder of pictures was asked
+    return {
+        "size": tuple(image_shape[:2]),
+        "colour": len(image_shape) == 3,
+        "inverted": "auto" if inverted is None else inverted,
+    }
+
+
+def reading_notes(images, provenance=None) -> list[str]:
+    """What somebody should know of how images were read: sentences, mostly none.
+
+    With the provenance of the images that a run learned from, also whether the borders, which are
+    mostly background, are bright in one set and dark in the other.
+    """
+    here = images.provenance["reading"]
+    notes = [here["converted"]] if here["converted"] else []
+    there = (provenance or {}).get("reading", {}).get("bright_borders")
+    # either majority alone may be narrow; both must be clear, or a note would cry wolf
+    if there is not None and abs(here["bright_borders"] - there) > 0.5:
+        notes.append(
+            f"{here['bright_borders']:.0%} of the images have a bright border, {there:.0%} of "
+            "those that the run learned from: dark and bright may be the wrong way round"
+        )
+    return notes
 
 
 def rendered_letters(n=5200, seed=0, size=28) -> ImageSet:
@@ -181,10 +254,10 @@ def rendered_letters(n=5200, seed=0, size=28) -> ImageSet:
     return ImageSet(images, labels, LETTERS, provenance, {"case": case})
 
 
-def _load_path(path) -> tuple[ImageSet, bool]:
+def _load_path(path, size, colour, inverted) -> tuple[ImageSet, bool]:
     """Read a file or folder, and say whether its images are stored transposed."""
     if path.is_dir():
-        return _load_folder(path), False
+        return _load_folder(path, size, colour, inverted), False
     if not path.is_file():
         choices = ", ".join(DATASETS)
         raise InputError(f"{path}: no such file or folder; expected a path or one of {choices}")
@@ -350,8 +423,9 @@ def _load_npz(path) -> ImageSet:
 def _as_bytes(images, path) -> np.ndarray:
     """Check an NPZ's images; floats in [0, 1] become uint8."""
     is_float = images.dtype.kind == "f"
-    if images.ndim != 3 or 0 in images.shape or not (is_float or images.dtype == np.uint8):
-        expected = "[N, H, W], not empty, uint8 or float in [0, 1]"
+    of_kind = is_float or images.dtype == np.uint8
+    if not _is_stack(images) or 0 in images.shape or not of_kind:
+        expected = "[N, H, W] or [N, H, W, 3], not empty, uint8 or float in [0, 1]"
         raise InputError(f"{path}: images are {_describe(images)}; expected {expected}")
     if not is_float:
         return images
@@ -365,10 +439,8 @@ def _as_bytes(images, path) -> np.ndarray:
 # ------------------------------------------------------------------- pictures
 
 
-def _load_folder(folder) -> ImageSet:
+def _load_folder(folder, size, colour, inverted) -> ImageSet:
     """Read every picture under a folder, in the order of the sorted relative paths."""
-    from tqdm import tqdm
-
     found = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     names = sorted(
         path.as_posix()
@@ -383,63 +455,163 @@ def _load_folder(folder) -> ImageSet:
         loose = folder / next(name for name in names if "/" not in name)
         expected = "all pictures in sub-folders, which name the classes, or none"
         raise InputError(f"{loose}: lies beside sub-folders with pictures; expected {expected}")
-    images = np.empty((len(names), PICTURE_SIZE, PICTURE_SIZE), np.uint8)
-    bright_borders = 0
-    for i, name in enumerate(tqdm(names, desc="reading pictures", delay=2, disable=None)):
-        images[i], border = _read_picture(folder / name)
-        bright_borders += border > 127
-    # One decision for the whole folder: a letter that fills its picture must not be inverted alone.
-    inverted = bright_borders * 2 > len(names)
+    height, width = size or (PICTURE_SIZE, PICTURE_SIZE)
+    images, borders = _fit_all(
+        lambda name: _open_picture(folder / name, colour),
+        names,
+        (height, width, 3) if colour else (height, width),
+        "reading pictures",
+    )
+    bright_borders = int(np.count_nonzero(borders > 127))
+    square = height == width
+    into = f"longer side to {height} px" if square else f"fitted into {height} x {width} px"
+    tone = "colour" if colour else "grey"
     provenance = {
         "name": folder.absolute().name,
         "source": str(folder),
-        "resized": f"grey; transparency as white; longer side to {PICTURE_SIZE} px, aspect kept, "
-        "antialiased (bilinear); centred on a square of the median border grey",
-        "inverted": inverted,
-        "polarity": f"border median above 127 in {bright_borders} of {len(names)} pictures; "
-        "inverted if in most",
+        "resized": f"{tone}; transparency as white; {into}, aspect kept, antialiased (bilinear); "
+        f"centred on a {'square' if square else 'frame'} of the median border {tone}",
     }
+    if inverted == "auto":
+        # One decision for the whole folder: a letter that fills its picture must not be inverted
+        # alone. Colours have no ink to be told from the paper.
+        inverted = not colour and bright_borders * 2 > len(names)
+        rule = "colours are never inverted" if colour else "inverted if in most"
+    else:
+        rule = f"{'inverted' if inverted else 'not inverted'} as asked"
+    provenance |= {
+        "inverted": inverted,
+        "polarity": f"border median above 127 in {bright_borders} of {len(names)} pictures; {rule}",
+    }
+    if inverted:
+        np.subtract(255, images, out=images)
     labels, class_names = _encode(classes) if classes else (None, ())
-    extra = {"path": np.array(names)}
-    return ImageSet(255 - images if inverted else images, labels, class_names, provenance, extra)
+    return ImageSet(images, labels, class_names, provenance, {"path": np.array(names)})
 
 
-def _read_picture(path) -> tuple[np.ndarray, float]:
-    """Return one picture as uint8 [28, 28] and the median grey of its border pixels."""
+def _open_picture(path, colour):
+    """The Pillow picture in a file, upright, in mode "L" or "RGB"."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as opened:
-            picture = _as_grey(ImageOps.exif_transpose(opened))
+            return _as_mode(ImageOps.exif_transpose(opened), "RGB" if colour else "L")
     # Pillow raises SyntaxError for a broken PNG.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = _one_line(error)
         raise InputError(f"{path}: not readable ({reason}); expected a complete picture") from error
-    scale = PICTURE_SIZE / max(picture.size)
-    small = [max(1, round(side * scale)) for side in picture.size]
-    # Pillow's bilinear filter widens with the reduction, so it does not alias.
-    letter = np.asarray(picture.resize(small, Image.Resampling.BILINEAR))
-    edges = [letter[0], letter[-1], letter[1:-1, 0], letter[1:-1, -1]]
-    border = float(np.median(np.concatenate(edges)))
-    height, width = letter.shape
-    top, left = (PICTURE_SIZE - height) // 2, (PICTURE_SIZE - width) // 2
-    square = np.full((PICTURE_SIZE, PICTURE_SIZE), round(border), np.uint8)
-    square[top : top + height, left : left + width] = letter
-    return square, border
 
 
-def _as_grey(picture):
-    """Convert a Pillow picture to 8-bit grey (mode "L")."""
+def _as_mode(picture, mode):
+    """Convert a Pillow picture to mode "L" (8-bit grey) or "RGB", transparency as white."""
     from PIL import Image
 
     if picture.mode.startswith("I;16"):  # convert("L") would clip 16 bits, not scale them
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert(mode)
     if picture.mode in ("I", "F"):
         raise ValueError(f"32-bit grey values, mode {picture.mode}")
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture.convert("RGBA")).convert("L")
-    return picture.convert("L")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert(mode)
+    return picture.convert(mode)
+
+
+# --------------------------------------------------------------------- fitting
+
+
+def _converted(images, size, colour) -> tuple[ImageSet, str | None]:
+    """An image set of the size and colour asked for, and what was done to it, if anything was."""
+    from PIL import Image
+
+    stored = images.images.shape[1:]
+    height, width = size or stored[:2]
+    shape = (height, width, 3) if colour else (height, width)
+    if stored == shape:
+        return images, None
+    done = [f"images of {stored[0]}x{stored[1]}"]
+    if stored[:2] != shape[:2]:
+        done.append(f"fitted into {height}x{width}")
+    if len(stored) != len(shape):
+        done.append("grey in all three colours" if colour else "read in grey")
+    fitted, _ = _fit_all(
+        lambda image: Image.fromarray(image).convert("RGB" if colour else "L"),
+        images.images,
+        shape,
+        "resizing images",
+    )
+    return replace(images, images=fitted), ", ".join(done)
+
+
+def _fit_all(picture_of, items, shape, title) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the Pillow picture of every item into a shape.
+
+    Returns
+    -------
+    (images, borders) : uint8 [N, *shape], and float [N], the median border of each, 0 to 255.
+    """
+    from tqdm import tqdm
+
+    _check_memory(len(items), shape)
+    images = np.empty((len(items), *shape), np.uint8)
+
+    def fit(i):
+        images[i], border = _fitted(picture_of(items[i]), shape)
+        return border
+
+    # Pillow lets other threads run while it decodes and resizes.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        borders = pool.map(fit, range(len(items)))
+        borders = list(tqdm(borders, total=len(items), desc=title, delay=2, disable=None))
+    return images, np.array(borders)
+
+
+def _fitted(picture, shape) -> tuple[np.ndarray, float]:
+    """Return a Pillow picture as uint8 of the shape, and the median brightness of its border."""
+    from PIL import Image
+
+    height, width = shape[:2]
+    scale = min(width / picture.width, height / picture.height)
+    small = [max(1, round(side * scale)) for side in picture.size]
+    # Pillow's bilinear filter widens with the reduction, so it does not alias.
+    inner = np.asarray(picture.resize(small, Image.Resampling.BILINEAR))
+    edges = [inner[0], inner[-1], inner[1:-1, 0], inner[1:-1, -1]]
+    border = np.median(np.concatenate(edges), axis=0)  # of each channel
+    top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
+    frame = np.full(shape, np.rint(border), np.uint8)
+    frame[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return frame, float(border.mean())
+
+
+def _bright_borders(images) -> float:
+    """Share of images whose median border is brighter than mid-grey."""
+    some = images[:: -(-len(images) // BORDER_SAMPLE)]
+    edges = [some[:, 0], some[:, -1], some[:, 1:-1, 0], some[:, 1:-1, -1]]
+    border = np.median(np.concatenate(edges, axis=1), axis=1)
+    return float((border.reshape(len(some), -1).mean(axis=1) > 127).mean())
+
+
+def _checked_size(size) -> tuple[int, int] | None:
+    """(height, width) of an int or a pair; None for None."""
+    if size is None:
+        return None
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    whole = all(isinstance(s, int | np.integer) and not isinstance(s, bool) for s in sides)
+    if len(sides) != 2 or not whole or not all(1 <= s <= LARGEST_SIZE for s in sides):
+        expected = f"1 to {LARGEST_SIZE} pixels, or (height, width)"
+        raise InputError(f"size: found {size!r}; expected {expected}")
+    return int(sides[0]), int(sides[1])
+
+
+def _check_memory(n, shape) -> None:
+    """Refuse images that the machine's memory cannot hold, before the system ends the process."""
+    needed = n * math.prod(shape)
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not a POSIX system
+        return
+    if needed > memory:
+        found = f"{n} images of {'x'.join(map(str, shape))}, {needed / 1e9:.0f} GB"
+        raise InputError(f"size: found {found}; expected at most {memory / 1e9:.0f} GB of memory")
 
 
 # -------------------------------------------------------------------- helpers
@@ -459,6 +631,11 @@ def _encode(values) -> tuple[np.ndarray, tuple[str, ...]]:
     """Code labels as positions in their sorted distinct values, whose text names the classes."""
     distinct, codes = np.unique(values, return_inverse=True)
     return codes, tuple(str(value) for value in distinct)
+
+
+def _is_stack(images) -> bool:
+    """Whether an array is [N, H, W] or [N, H, W, 3]."""
+    return images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
 
 
 def _describe(array) -> str:

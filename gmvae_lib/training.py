@@ -101,13 +101,17 @@ def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
     return None
 
 
+# where the images lay; how often to save; how they were read, which shape and sha256 settle
+_MAY_DIFFER = ("source", "checkpoint_every", "reading")
+
+
 def _require_same(where, found: dict, expected: dict, prefix="") -> None:
     """InputError that names the first field in which a stored training differs from this one."""
     for name in sorted({*found, *expected}):
         a, b = found.get(name), expected.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             _require_same(where, a, b, f"{prefix}{name}.")
-        elif json.dumps(a) != json.dumps(b) and name not in ("source", "checkpoint_every"):
+        elif json.dumps(a) != json.dumps(b) and name not in _MAY_DIFFER:
             raise InputError(
                 f"{where}: found {prefix}{name} = {a!r}, expected {b!r} to resume this training"
             )

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gmvae_lib.errors import InputError
-from gmvae_lib.images import ImageSet, load_images, rendered_letters
+from gmvae_lib.images import (
+    ImageSet,
+    load_images,
+    reading_notes,
+    reading_rule,
+    rendered_letters,
+)
 
 A_TO_Z = tuple(string.ascii_lowercase)
 
@@ -449,6 +455,120 @@ def test_folder_rejects(tmp_path):
     floats.unlink()
     save_picture(tmp_path / "a" / "1.png", corner_image()[0])
     rejects(tmp_path, str(good), "beside sub-folders")
+
+
+# ----------------------------------------------------------- size, colour, rule
+
+
+def save_colours(folder, n=3, side=40):
+    """Pictures whose left half is red and right half blue, on a white frame."""
+    picture = np.full((side, side, 3), 255, np.uint8)
+    picture[4:-4, 4 : side // 2] = (255, 0, 0)
+    picture[4:-4, side // 2 : -4] = (0, 0, 255)
+    for i in range(n):
+        save_picture(folder / f"{i}.png", picture)
+    return folder
+
+
+def test_folder_in_colour_keeps_rgb_and_never_inverts(tmp_path):
+    read = load_images(save_colours(tmp_path), colour=True, size=20)
+    assert read.images.shape == (3, 20, 20, 3)
+    assert read.images[0, 10, 5].tolist() == [255, 0, 0]
+    assert read.images[0, 10, 14].tolist() == [0, 0, 255]
+    assert read.images[0, 0, 0].tolist() == [255, 255, 255]
+    assert read.provenance["inverted"] is False
+    assert read.provenance["reading"] == {
+        "shape": [20, 20, 3],
+        "colour": True,
+        "inverted": False,
+        "transparency": "white",
+        "converted": None,
+        "bright_borders": 1.0,
+    }
+    assert read.pixels().shape == (3, 20 * 20 * 3)
+    assert load_images(tmp_path).images.shape == (3, 28, 28)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    to=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    colour=st.booleans(),
+    stored_colour=st.booleans(),
+)
+def test_arrays_are_fitted_with_their_aspect(
+    tmp_path_factory, height, width, to, colour, stored_colour
+):
+    path = tmp_path_factory.mktemp("fit") / "a.npz"
+    shape = (2, height, width, 3) if stored_colour else (2, height, width)
+    np.savez(path, images=np.full(shape, 77, np.uint8))
+    read = load_images(path, size=to, colour=colour)
+    # an even picture stays even: resized, padded with its own border, grey or in three channels
+    assert (read.images == 77).all()
+    assert read.images.shape == ((2, *to, 3) if colour else (2, *to))
+    changed = (height, width) != to or colour != stored_colour
+    assert bool(reading_notes(read)) == changed
+
+
+def test_npz_of_the_size_asked_for_is_kept_bit_for_bit(tmp_path):
+    noise = np.random.default_rng(0).integers(256, size=(3, 9, 7, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", images=noise, labels=[1, 2, 1])
+    read = load_images(tmp_path / "a.npz", size=(9, 7), colour=True)
+    np.testing.assert_array_equal(read.images, noise)
+    grey = load_images(tmp_path / "a.npz")
+    expected = [np.asarray(Image.fromarray(image).convert("L")) for image in noise]
+    np.testing.assert_array_equal(grey.images, expected)
+    assert grey.labels.tolist() == [0, 1, 0]
+    assert reading_notes(grey) == ["images of 9x7, read in grey"]
+
+
+def test_idx_is_resized_like_a_picture(tmp_path):
+    picture = rendered_letters(n=1, size=40).images
+    save_picture(tmp_path / "folder" / "a.png", picture[0])
+    from_idx = load_images(write_idx(tmp_path / "a-images-idx3-ubyte", picture), size=28)
+    np.testing.assert_array_equal(from_idx.images, load_images(tmp_path / "folder").images)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True, "28", (28,), (28, 0), (1, 2, 3), 5000])
+def test_sizes_that_make_no_sense(tmp_path, size):
+    save_picture(tmp_path / "a.png", corner_image()[0])
+    rejects(tmp_path, "size: found", size=size)
+
+
+def test_more_than_the_memory_is_refused_before_it_is_asked_for(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((70_000, 1, 1), np.uint8))
+    rejects(tmp_path / "a.npz", "GB", size=4096, colour=True)
+
+
+def test_the_rule_of_a_run_decides_the_polarity_of_new_pictures(tmp_path):
+    dark_on_white = 255 - corner_image()[0]
+    for i in range(4):
+        save_picture(tmp_path / "learned" / f"{i}.png", dark_on_white)
+    learned = load_images(tmp_path / "learned").provenance
+    rule = reading_rule((28, 28), learned)
+    assert rule == {"size": (28, 28), "colour": False, "inverted": True}
+    # two pictures that were inverted already would be left as they are, if they could choose
+    for i in range(2):
+        save_picture(tmp_path / "new" / f"{i}.png", corner_image()[0])
+    assert load_images(tmp_path / "new").provenance["inverted"] is False
+    new = load_images(tmp_path / "new", **rule)
+    np.testing.assert_array_equal(new.images, 255 - corner_image(2))
+    assert ["wrong way round" in note for note in reading_notes(new, learned)] == [True]
+    same = load_images(tmp_path / "learned", **rule)
+    assert same.provenance["sha256"] == learned["sha256"]
+    assert reading_notes(same, learned) == []
+
+
+def test_a_run_on_arrays_leaves_the_polarity_of_pictures_to_them():
+    assert reading_rule((20, 30, 3), {}) == {
+        "size": (20, 30),
+        "colour": True,
+        "inverted": "auto",
+    }
+    with pytest.raises(InputError) as error:
+        reading_rule((64,), {})
+    assert "64 features" in one_line(error)
 
 
 # ---------------------------------------------------------------- torchvision
