@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from .config import VIEWS
+from .distributed import draw
 
 
 def random_view(
@@ -14,12 +15,13 @@ def random_view(
     Affine (rotation, scale, shear, shift) and elastic distortion in one resampling, then stroke
     thickness and ink intensity. Thickness and intensity matter: two views that share them let
     mutual information cluster on the pen instead of the letter. ``generator`` lives on the CPU,
-    so that the draws do not depend on the device. ``kinds`` leaves some of `VIEWS` out.
+    so that the draws do not depend on the device; in several processes it is a `SharedGenerator`.
+    ``kinds`` leaves some of `VIEWS` out.
     """
     batch = len(x)
 
     def uniform(*shape):
-        return torch.rand(batch, *shape, generator=generator) * 2 - 1  # [-1, 1)
+        return draw(torch.rand, (batch, *shape), generator) * 2 - 1  # [-1, 1)
 
     angle, shear = 0.25 * strength * uniform(), 0.30 * strength * uniform()
     scale_x, scale_y = 1 + 0.20 * strength * uniform(), 1 + 0.20 * strength * uniform()
@@ -36,7 +38,7 @@ def random_view(
         1,
     )
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
-    coarse = 0.08 * strength * torch.randn(batch, 2, 5, 5, generator=generator)
+    coarse = 0.08 * strength * draw(torch.randn, (batch, 2, 5, 5), generator)
     if "elastic" not in kinds:
         coarse = coarse * 0
     elastic = F.interpolate(coarse, x.shape[2:], mode="bicubic", align_corners=True)
