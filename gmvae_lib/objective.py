@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from .distributed import draw
 from .model import GMVAE, LOG_VARIANCE_RANGE, Encoded, at_least_float32
 
 LOG_2_PI = math.log(2 * math.pi)
@@ -69,7 +70,7 @@ def elbo(
     serves all components.
     """
     log_q = F.log_softmax(at_least_float32(encoded.logits), dim=1)  # [B, K]
-    noise = torch.randn(encoded.mean.shape, generator=generator).to(encoded.mean)
+    noise = draw(torch.randn, encoded.mean.shape, generator).to(encoded.mean)
     z = encoded.mean + (0.5 * encoded.log_variance).exp() * noise  # [B, D] or [B, K, D]
     prior = model.prior_mean, model.prior_log_variance.clamp(*LOG_VARIANCE_RANGE)
     heads = model.config.posterior == "heads"
@@ -185,7 +186,7 @@ def consistency(model: GMVAE, first: torch.Tensor, second: torch.Tensor, entropy
     Returns (value to maximise, plain mutual information of q(c|x) in nats, detached).
     """
     heads = (model.cluster, *model.auxiliary)
-    pairs = [[head(h).float().softmax(1) for h in (first, second)] for head in heads]
+    pairs = [[at_least_float32(head(h)).softmax(1) for h in (first, second)] for head in heads]
     # the joint table sums many small products: float32, also where the networks run in bf16
     with torch.autocast(first.device.type, enabled=False):
         value = sum(mutual_information(*pair, entropy_weight) for pair in pairs) / len(pairs)
