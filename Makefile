@@ -16,7 +16,7 @@ unexport PYTHONHOME
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book pdf test lint notebooks reproduce bench clean
+.PHONY: help setup book pdf test lint notebooks reproduce bench pages clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,9 @@ reproduce: setup ## Retrain and rewrite results/ (see book/reproduce.md for the 
 
 bench: setup ## Measure speed and memory on a quiet machine, into results/benchmarks.json
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks
+
+pages: ## Measure the built pages in Chromium, into results/pages.json
+	$(BIN)/python tools/page_weight.py
 
 clean: ## Remove what the targets made, .venv included
 	rm -rf book/_build book/_extra/playground/playground-data.js $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis

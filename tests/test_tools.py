@@ -4,6 +4,7 @@ import check_book
 import check_notebooks
 import nbformat
 import page_mends
+import page_weight
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -179,3 +180,17 @@ def test_a_page_without_text_is_left_alone():
     context = {"script_files": ["search.js"]}
     page_mends.mend(None, "search", "search.html", context, None)
     assert context == {"script_files": ["search.js"]}
+
+
+# page_weight
+
+
+@pytest.mark.skipif(check_book.chromium() is None, reason="no Chromium found")
+def test_page_weight_counts_what_a_page_asks_for(tmp_path):
+    pytest.importorskip("playwright.sync_api")
+    (tmp_path / "style.css").write_text("p { color: black }")
+    (tmp_path / "a.html").write_text('<link rel="stylesheet" href="style.css"><p>Seen</p>')
+    (row,), _ = page_weight.measure(tmp_path, ["a"], check_book.chromium(), visits=2)
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert (row["page"], row["requests"], row["bytes"]) == ("a", 2, sum(sizes))
+    assert 0 < row["first_paint_ms"]
