@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import InputError
+from .labels import AT_RANDOM
 from .smoothing import smooth_posterior
 
 ROW_SUM_TOLERANCE = 1e-3  # float16 posteriors are off by about that
@@ -48,7 +49,7 @@ def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
     """
     q = _checked(q, budget)
     smoothed = q if neighbours is None else smooth_posterior(q, neighbours)
-    component, rank = _typicality(smoothed)
+    component, rank = typicality(smoothed)
     profile = _unit(q)
     both = np.hstack([profile, _unit(smoothed)]) / np.float32(np.sqrt(2))
     first = min(budget, len(np.unique(component)))
@@ -67,13 +68,42 @@ def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
     return pd.DataFrame({"index": index, "cluster": component[index], "reason": reason})
 
 
+def add_random(table, q, n: int, seed: int = 0) -> pd.DataFrame:
+    """Draw images uniformly at random, to measure the accuracy by, and add them to those chosen.
+
+    Parameters
+    ----------
+    table : DataFrame, from `suggest`. q : array [N, K]. n : int, 1 to N. seed : int, of the draw.
+
+    Returns
+    -------
+    DataFrame
+        The table, with "drawn at random" in the reason of every image drawn: a chosen one may be
+        among them, since leaving it out would make the others no fair sample.
+    """
+    if not 1 <= n <= len(q):
+        raise InputError(f"random: found {n}, expected 1 to {len(q)}, the number of images")
+    drawn = np.random.default_rng(seed).permutation(len(q))[:n]
+    again = table["index"].isin(drawn)
+    reason = table["reason"].mask(again, table["reason"] + f"; also {AT_RANDOM}")
+    new = drawn[~np.isin(drawn, table["index"])]
+    added = pd.DataFrame(
+        {
+            "index": new,
+            "cluster": np.asarray(q)[new].argmax(axis=1),
+            "reason": f"{AT_RANDOM}, to measure the accuracy",
+        }
+    )
+    return pd.concat([table.assign(reason=reason), added], ignore_index=True)
+
+
 def one_a_cluster(q, budget: int) -> np.ndarray:
     """TypiClust's order (Hacohen et al. 2022) with q(c|x) for the clusters and the typicality.
 
     The most typical image of every component, heaviest component first, then the second of each,
     and so on: int array [budget], rows of q.
     """
-    component, rank = _typicality(q)
+    component, rank = typicality(q)
     weight = q.sum(axis=0, dtype=np.float64)[component]
     return np.lexsort((-weight, rank))[:budget]
 
@@ -129,7 +159,7 @@ def _best(bound, likeness, covered):
         bound[best] = gain
 
 
-def _typicality(q):
+def typicality(q):
     """Each image's component, and its place among the images of that component by q(c|x).
 
     Returns

@@ -1,11 +1,9 @@
-"""The command line: train, posterior, suggest, predict, sweep.
+"""The command line: train, posterior, suggest, predict, report, sweep.
 
 Nothing heavy is imported until a command runs, so that help comes at once.
 """
 
 import argparse
-import csv
-import io
 import os
 import re
 import sys
@@ -15,6 +13,7 @@ from pathlib import Path
 from . import __version__
 from .config import PRESETS, preset
 from .errors import InputError
+from .labels import check_indices, guard, read_marked_labels
 
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -45,7 +44,7 @@ def train(args) -> None:
     """Train without labels and write the run's folder."""
     changes = {name: getattr(args, name) for name in ("epochs", "seed")}
     changes = {name: value for name, value in changes.items() if value is not None}
-    images = _images(args.data, args)
+    images = _images(args.data, args, {"size": args.size, "colour": args.colour})
     model_config, train_config = preset(
         args.preset, n_images=len(images), image_shape=images.images.shape[1:], **changes
     )
@@ -68,7 +67,7 @@ def posterior(args) -> None:
     import numpy as np
 
     out = _output(args.out, args.images)
-    q = _posterior(args)
+    q = _posterior(args, _images_for_run(args))
 
     def write(path):
         with open(path, "wb") as handle:  # a handle, since savez adds .npz to a name
@@ -79,13 +78,25 @@ def posterior(args) -> None:
 
 
 def suggest(args) -> None:
-    """Write which images to label."""
+    """Write which images to label, and a page on which to label them."""
     out = _output(args.out, args.images)
+    page = None if args.page is None else _output(args.page, args.images, argument="--page")
+    if page is not None and page.absolute() == out.absolute():
+        raise InputError(f"--page: found {page}, which --out is, expected another file")
     _keep_labels(out)
+    from .choosing import add_random
     from .choosing import suggest as choose
+    from .pages import label_page
 
-    q, neighbours = _posterior_and_neighbours(args)
+    images = _images_for_run(args)
+    q, neighbours = _posterior_and_neighbours(args, images)
     table = choose(q, args.budget, neighbours if len(q) > 1 else None)
+    if args.random:
+        table = add_random(table, q, args.random, args.seed)
+    if page is not None:
+        text = label_page(images, table)
+        _write(page, lambda path: path.write_text(text, encoding="utf-8"))
+        print(f"{page}: open it in a browser to label them")
     _write(out, lambda path: table.to_csv(path, index=False))
     print(f"{out}: {len(table)} images to label, from {table['cluster'].nunique()} clusters")
 
@@ -93,35 +104,29 @@ def suggest(args) -> None:
 def predict(args) -> None:
     """Write a label and a confidence for every image."""
     out = _output(args.out, args.images, args.labels)
-    index, labels = read_labels(args.labels)
+    index, labels, at_random = read_marked_labels(args.labels)
     import numpy as np
     import pandas as pd
 
-    from .experiments import decoders
-    from .smoothing import asking_decoders
+    from .decoding import at_temperature
+    from .report import random_temperature
 
-    if args.decoder == "neighbours":
-        q, neighbours = _posterior_and_neighbours(args)
-        if len(q) < 2:
-            raise InputError(
-                f"{args.images}: found one image, expected more to ask (or --decoder soft)"
-            )
-        decoder, seen = asking_decoders(q, neighbours)[1]["neighbours"], np.arange(len(q))
-    else:
-        q = seen = _posterior(args)
-        decoder = decoders(q)[args.decoder]
-    for i, line in index.items():
-        if i >= len(q):
-            raise InputError(
-                f"{args.labels}: line {line}: found index {i}, expected 0 to {len(q) - 1}, "
-                f"as {args.images} holds {len(q)} images"
-            )
-    share = decoder.fit(seen[list(index)], np.array(labels)).predict_proba(seen)
+    q, decoder, seen = _decoder(args, _images_for_run(args))
+    check_indices(args.labels, index, len(q), args.images)
+    labelled, y = seen[list(index)], np.array(labels)
+    at_random = np.array(at_random) | args.labels_at_random
+    temperature = random_temperature(decoder, labelled, y, at_random, progress=True)
+    share = decoder.fit(labelled, y).predict_proba(seen)
+    if temperature != 1:
+        share = at_temperature(share, temperature)
+    confidence = share.max(axis=1).round(4)
+    names = np.array([guard(name) for name in decoder.classes_], dtype=object)
+    sure = confidence >= args.min_confidence
     table = pd.DataFrame(
         {
             "index": np.arange(len(q)),
-            "label": decoder.classes_[share.argmax(axis=1)],
-            "confidence": share.max(axis=1).round(4),
+            "label": np.where(sure, names[share.argmax(axis=1)], ""),
+            "confidence": confidence,
         }
     )
     _write(out, lambda path: table.to_csv(path, index=False))
@@ -129,12 +134,47 @@ def predict(args) -> None:
         f"{out}: {len(q)} images predicted from {len(labels)} labelled ones, "
         f"{len(decoder.classes_)} different labels"
     )
+    if args.min_confidence:
+        n = len(q) - int(sure.sum())
+        print(f"{out}: {n} of {len(q)} left without a label, less sure than {args.min_confidence}")
+
+
+def report(args) -> None:
+    """Write a page on what the labels make of the images, and how good that is."""
+    out = _output(args.out, args.images, args.labels)
+    index, labels, at_random = read_marked_labels(args.labels)
+    import numpy as np
+
+    from .images import reading_notes
+    from .pages import accuracy_sentence, report_page
+    from .report import examine, unlike_training
+    from .runs import load_run
+
+    images = _images_for_run(args)
+    q, neighbours = _posterior_and_neighbours(args, images)
+    check_indices(args.labels, index, len(q), args.images)
+    findings = examine(
+        q,
+        neighbours,
+        np.array(list(index)),
+        np.array(labels),
+        at_random=np.array(at_random) | args.labels_at_random,
+        progress=True,
+    )
+    run = load_run(args.run)
+    unlike = unlike_training(run, images)
+    notes = reading_notes(images, run.provenance.get("data")) + ([unlike] if unlike else [])
+    page = report_page(images, findings, args.run, args.images, notes)
+    _write(out, lambda path: path.write_text(page, encoding="utf-8"))
+    print(f"{out}: {accuracy_sentence(findings.accuracy)}")
+    for warning in notes + findings.warnings:
+        print(f"gmvae: warning: {warning}", file=sys.stderr)
 
 
 def sweep(args) -> None:
     """Measure accuracy against the number of labels, on data whose labels are known."""
     out = _output(args.out, args.data)
-    images = _images(args.data, args)
+    images = _images_for_run(args, args.data)
     if images.labels is None:
         raise InputError(f"{args.data}: found no labels, expected true labels to evaluate against")
     import joblib
@@ -159,98 +199,66 @@ def sweep(args) -> None:
     print(summarise(table).round(4).to_string(index=False))
 
 
-# -------------------------------------------------------------------- labels
-
-
-def read_labels(path) -> tuple[dict[int, int], list[str]]:
-    """Read a CSV with the columns ``index`` and ``label``; others are ignored.
-
-    Rows whose label is empty are left out, so that the file of `suggest` with a column of labels
-    need not be complete.
-
-    Returns
-    -------
-    (index, labels)
-        index: {image: its line in the file}, in the order of the file; labels: their texts.
-
-    Raises
-    ------
-    InputError
-        One line that names the file and the line.
-    """
-    path = Path(path)
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")  # as spreadsheets write it
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {line}: found bytes that are not UTF-8 text") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    seen: dict[int, tuple[int, str]] = {}
-    try:
-        columns = reader.fieldnames or []
-        if not {"index", "label"} <= set(columns):
-            found = ", ".join(columns)[:100] or "nothing"
-            raise InputError(f"{path}: line 1: found {found}, expected the columns index,label")
-        for row in reader:
-            if None in row:  # more fields than columns: a label with a bare comma, say
-                found = f"{len(columns) + len(row[None])} fields, expected {len(columns)}"
-                raise InputError(f"{path}: line {reader.line_num}: found {found}")
-            label = (row["label"] or "").strip()
-            if label:
-                _add_label(seen, path, reader.line_num, (row["index"] or "").strip(), label)
-    except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num + 1}: no CSV ({error})") from None
-    if not seen:
-        raise InputError(f"{path}: found no label, expected at least one row index,label")
-    return (
-        {index: line for index, (line, _) in seen.items()},
-        [label for _, label in seen.values()],
-    )
-
-
-def _add_label(seen, path, line, index, label) -> None:
-    if not re.fullmatch("[0-9]{1,18}", index):
-        raise InputError(
-            f"{path}: line {line}: found index {index[:40]!r}, expected a whole number from 0"
-        )
-    before, known = seen.setdefault(int(index), (line, label))
-    if known != label:
-        raise InputError(
-            f"{path}: line {line}: found label {label[:40]!r} for image {int(index)}, expected "
-            f"{known[:40]!r} as in line {before}"
-        )
-
-
 # ------------------------------------------------------------ input and output
 
 
-def _images(source, args):
-    from .images import load_images
+def _images(source, args, rule=None, learned=None):
+    """Read images by a rule, and say what was done to them or looks wrong."""
+    from .images import load_images, reading_notes
 
-    return load_images(source, data_dir=args.data_dir)
+    images = load_images(source, data_dir=args.data_dir, **(rule or {}))
+    for note in reading_notes(images, learned):
+        print(f"gmvae: note: {source}: {note}", file=sys.stderr)
+    return images
 
 
-def _posterior(args, images=None):
-    """q(c|x) of the images asked for, float32 [N, K]."""
-    from .model import cluster_posterior
+def _images_for_run(args, source=None):
+    """The images asked for, read as those were that the run learned from."""
+    from .images import reading_rule
     from .runs import load_run
 
     run = load_run(args.run)
-    images = _images(args.images, args) if images is None else images
-    return cluster_posterior(run, images, device=_device(args.device), progress=True)
+    learned = run.provenance.get("data", {})
+    rule = reading_rule(run.model_config.image_shape, learned)
+    return _images(source or args.images, args, rule, learned)
 
 
-def _posterior_and_neighbours(args):
-    """q(c|x) of the images asked for, and the rows of the images nearest to each, int [N, n]."""
+def _posterior(args, images):
+    """q(c|x) of the images, float32 [N, K]."""
+    from .model import cluster_posterior
+    from .runs import load_run
+
+    return cluster_posterior(load_run(args.run), images, device=_device(args.device), progress=True)
+
+
+def _posterior_and_neighbours(args, images):
+    """q(c|x) of the images, and the rows of the images nearest to each, int [N, n]."""
     from .model import embed
     from .runs import load_run
     from .smoothing import NEIGHBOURS
     from .training import nearest
 
     run, device = load_run(args.run), _device(args.device)
-    q, features = embed(run.model, _images(args.images, args), device=device, progress=True)
+    q, features = embed(run.model, images, device=device, progress=True)
     return q, nearest(features, NEIGHBOURS, device=device)
+
+
+def _decoder(args, images):
+    """q(c|x), the decoder asked for, and what it sees of every image."""
+    import numpy as np
+
+    from .experiments import decoders
+    from .smoothing import asking_decoders
+
+    if args.decoder != "neighbours":
+        q = _posterior(args, images)
+        return q, decoders(q)[args.decoder], q
+    q, neighbours = _posterior_and_neighbours(args, images)
+    if len(q) < 2:
+        raise InputError(
+            f"{args.images}: found one image, expected more to ask (or --decoder soft)"
+        )
+    return q, asking_decoders(q, neighbours)[1]["neighbours"], np.arange(len(q))
 
 
 def _device(name):
@@ -267,14 +275,16 @@ def _device(name):
     return name
 
 
-def _output(out, *inputs) -> Path:
+def _output(out, *inputs, argument="--out") -> Path:
     """Refuse, before any work, a place where the output could not or should not be written."""
     out = Path(out)
     if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
-        raise InputError(f"--out: found {out}, expected a file in a folder that can be written to")
+        raise InputError(
+            f"{argument}: found {out}, expected a file in a folder that can be written to"
+        )
     for path in map(Path, inputs):
         if out.exists() and path.exists() and out.samefile(path):
-            raise InputError(f"--out: found {out}, an input, expected another file")
+            raise InputError(f"{argument}: found {out}, an input, expected another file")
     return out
 
 
@@ -322,6 +332,17 @@ def _whole(low, high=None):
     return parse
 
 
+def _share(text):
+    """Type of an argument: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to 1")
+    return value
+
+
 def _counts(text):
     """Type of --n-labels: 73,291 -> [73, 291]."""
     return [_whole(1)(part.strip()) for part in text.split(",")]
@@ -331,7 +352,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gmvae",
         description="Find clusters in images without labels, then name them with a few labels.",
-        epilog="The usual order: train, suggest, (label by hand), predict. "
+        epilog="The usual order: train, suggest, (label by hand), report, predict. "
         "`gmvae COMMAND --help` shows an example.",
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -355,6 +376,19 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--run", required=True, help="folder that train wrote")
         sub.add_argument("--images", required=True, metavar="PATH", help=IMAGES_HELP)
 
+    def with_labels(sub):
+        sub.add_argument(
+            "--labels",
+            required=True,
+            metavar="CSV",
+            help="columns index (from 0) and label (any text; rows where it is empty are left out)",
+        )
+        sub.add_argument(
+            "--labels-at-random",
+            action="store_true",
+            help="all labelled images were drawn at random, whatever the column reason says",
+        )
+
     sub = command(
         train,
         "--data rendered-letters --preset quick --out runs/letters",
@@ -369,6 +403,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--epochs", type=_whole(1), help="instead of the preset's")
     sub.add_argument("--seed", type=_whole(0, 2**31 - 1), help="of all randomness (default: 0)")
     sub.add_argument("--k", type=_whole(1), metavar="K", help="components (default: 100)")
+    sub.add_argument(
+        "--size",
+        type=_whole(8, 1024),
+        metavar="S",
+        help="fit every image into S x S pixels (default: 28 for pictures, else as they are)",
+    )
+    sub.add_argument("--colour", action="store_true", help="keep colours (default: grey)")
 
     sub = command(
         posterior,
@@ -381,32 +422,57 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         suggest,
         "--run runs/letters --images letters.npz --budget 100 --out to_label.csv",
-        "Columns: index (of the image, from 0), cluster, reason.",
+        "Columns: index (of the image, from 0), cluster, reason.\n"
+        "The page shows the images to whoever labels them and saves labels.csv; it needs no\n"
+        "network. Images drawn at random let report measure the accuracy, which the chosen raise.",
     )
     on_images(sub)
     sub.add_argument("--budget", type=_whole(1), default=100, help="images (default: 100)")
+    sub.add_argument(
+        "--random",
+        type=_whole(0),
+        default=0,
+        metavar="R",
+        help="images drawn at random, besides (default: 0)",
+    )
+    sub.add_argument("--seed", type=_whole(0, 2**31 - 1), default=0, help="of the random ones")
     sub.add_argument("--out", required=True, metavar="CSV")
+    sub.add_argument("--page", metavar="HTML", help="also write a page on which to label them")
 
     sub = command(
         predict,
         "--run runs/letters --images letters.npz --labels labels.csv --out predictions.csv",
         "Columns: index, label, confidence.\n"
         "Labelled images are predicted like the others: their rows hold the decoder's answer, not\n"
-        "the label given. The confidence is the label's share of the decoder's scores.\n"
+        "the label given. The confidence is the label's share of the decoder's scores, tempered\n"
+        "by the labels drawn at random where there are ten or more.\n"
         "The decoder neighbours also asks the images that look alike, which takes time that grows\n"
         "with the square of their number; graph is the best of the others.",
     )
     on_images(sub)
-    sub.add_argument(
-        "--labels",
-        required=True,
-        metavar="CSV",
-        help="columns index (from 0) and label (any text; rows where it is empty are left out)",
-    )
+    with_labels(sub)
     sub.add_argument(
         "--decoder", choices=DECODERS, default="neighbours", help="default: neighbours"
     )
+    sub.add_argument(
+        "--min-confidence",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="leave the label empty where the confidence is below P (default: 0)",
+    )
     sub.add_argument("--out", required=True, metavar="CSV")
+
+    sub = command(
+        report,
+        "--run runs/letters --images letters.npz --labels labels.csv --out report.html",
+        "One HTML file: expected accuracy, clusters as pictures, doubtful images, what more\n"
+        "labels would buy, warnings. Labels whose `reason` says that they were drawn at random\n"
+        "measure the accuracy without bias.",
+    )
+    on_images(sub)
+    with_labels(sub)
+    sub.add_argument("--out", required=True, metavar="HTML")
 
     sub = command(
         sweep,

@@ -468,24 +468,51 @@ def temperature(decoder, features, y, n_folds=20):
     float
         For `at_temperature`. Above 1: the decoder is too bold. 1 where nothing can be predicted.
     """
+    return fit_temperature(*held_out_proba(decoder, features, y, n_folds), y)
+
+
+def held_out_proba(decoder, features, y, n_folds=20, progress=False):
+    """Label probabilities of every labelled point by a decoder fitted without its fold.
+
+    Parameters: see `temperature`.
+
+    Returns
+    -------
+    proba : float [n, C], columns in the order of np.unique(y)
+        Zeros for a point without any other to learn from.
+    known : bool [n]
+        Whether the point's label occurs outside its fold; if not, no rule could have told it.
+    """
+    from tqdm import tqdm
+
     features, (classes, label) = np.asarray(features), np.unique(y, return_inverse=True)
     fold = np.arange(len(label)) % n_folds
-    held_out, truth = [], []
-    for left_out in range(min(n_folds, len(label))):
-        others = np.flatnonzero(fold != left_out)
-        known = np.isin(label, label[others]) & (fold == left_out)
-        if known.any():
-            fitted = clone(decoder).fit(features[others], label[others])
-            proba = np.zeros((np.count_nonzero(known), len(classes)))
-            proba[:, fitted.classes_] = fitted.predict_proba(features[known])
-            held_out.append(proba)
-            truth.append(label[known])
-    if not held_out:
+    proba, known = np.zeros((len(label), len(classes))), np.zeros(len(label), dtype=bool)
+    folds = range(min(n_folds, len(label)))
+    for left_out in tqdm(folds, desc="cross-validation", unit="fold", disable=not progress):
+        out = fold == left_out
+        if out.all():
+            continue
+        fitted = clone(decoder).fit(features[~out], label[~out])
+        proba[np.ix_(out, fitted.classes_)] = fitted.predict_proba(features[out])
+        known[out] = np.isin(label[out], fitted.classes_)
+    return proba, known
+
+
+def fit_temperature(proba, known, y, doubt=np.inf):
+    """The temperature at which held-out probabilities make the known labels most probable.
+
+    proba [n, C], known [n]: from `held_out_proba`. y [n]. ``doubt``: standard deviation of a normal
+    prior on log(temperature) about 0, for few points; inf for none.
+    """
+    if not known.any():
         return 1.0
-    proba, truth = np.concatenate(held_out), np.concatenate(truth)
+    label = np.unique(y, return_inverse=True)[1]
+    proba, truth = proba[known], label[known]
 
     def log_likelihood(t):
-        return np.log(at_temperature(proba, t)[np.arange(len(truth)), truth]).sum()
+        likelihood = at_temperature(proba, t)[np.arange(len(truth)), truth]
+        return np.log(likelihood).sum() - (np.log(t) / doubt) ** 2 / 2
 
     return float(max(TEMPERATURES, key=log_likelihood))
 

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from gmvae_lib import load_run, rendered_letters
-from gmvae_lib.cli import main, read_labels
+from gmvae_lib.cli import main
+from gmvae_lib.labels import AT_RANDOM, read_labels
 
-COMMANDS = ("train", "posterior", "suggest", "predict", "sweep")
+COMMANDS = ("train", "posterior", "suggest", "predict", "report", "sweep")
 N = 600
 
 
@@ -90,6 +91,90 @@ def test_the_whole_loop(gmvae, work, tmp_path):
     assert left == {"q.npz", "to_label.csv", "labels.csv"} | predictions
 
 
+def test_suggest_page_random_and_report(gmvae, tmp_path):
+    made = gmvae(
+        f"suggest {ON_RUN} --budget 40 --random 60 --out {tmp_path}/to_label.csv "
+        f"--page {tmp_path}/label.html"
+    )
+    assert made[0] == 0
+    table = pd.read_csv(tmp_path / "to_label.csv")
+    at_random = table["reason"].str.contains(AT_RANDOM)
+    assert at_random.sum() == 60 and table["index"].is_unique and 60 < len(table) <= 100
+    assert (tmp_path / "label.html").read_text().startswith("<!doctype html>")
+
+    letters = rendered_letters(n=N, seed=0)
+    truth = [letters.class_names[letters.labels[i]] for i in table["index"]]
+    table.assign(label=truth).to_csv(tmp_path / "labels.csv", index=False)
+    code, out, err = gmvae(
+        f"report {ON_RUN} --labels {tmp_path}/labels.csv --out {tmp_path}/report.html"
+    )
+    assert code == 0 and "measured on 60 labelled images drawn at random" in out
+    assert "gmvae: warning: Labels given once only" in err
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img ") > 30 and "http" not in page
+
+    line = f"predict {ON_RUN} --labels {tmp_path}/labels.csv --out {tmp_path}/sure.csv"
+    code, out, _ = gmvae(f"{line} --min-confidence 0.3")
+    sure = pd.read_csv(tmp_path / "sure.csv", keep_default_na=False)
+    left = (sure["label"] == "").sum()
+    assert f"{left} of {N} left without a label" in out and 0 < left < N
+    assert ((sure["confidence"] < 0.3) == (sure["label"] == "")).all()
+
+
+def test_labels_like_formulas_go_through_a_csv_and_back(gmvae, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text('index,label\n0,"\'=1+1"\n1,-\n2,+4.5\n3,@x\n')
+    assert read_labels(labels)[1] == ["=1+1", "-", "+4.5", "@x"]
+    line = f"predict {ON_RUN} --decoder hard --labels {labels} --out {tmp_path}/out.csv"
+    assert gmvae(line)[0] == 0
+    told = set(pd.read_csv(tmp_path / "out.csv", dtype=str)["label"])
+    assert told <= {"'=1+1", "-", "+4.5", "'@x"} and len(told) > 1
+
+
+def test_images_of_another_size_are_fitted_and_it_is_said(gmvae, tmp_path):
+    line = f"posterior --run {{work}}/run --images {{work}}/small.npz --out {tmp_path}/q.npz"
+    code, _, err = gmvae(line)
+    assert code == 0 and "small.npz: images of 20x20, fitted into 28x28" in err
+    with np.load(tmp_path / "q.npz") as stored:
+        assert stored["q"].shape == (N, 12)
+
+
+def test_images_the_wrong_way_round_are_noticed(gmvae, work, tmp_path):
+    letters = np.load(work / "unlabelled.npz")["images"]
+    np.savez(tmp_path / "white.npz", images=255 - letters)
+    line = f"posterior --run {{work}}/run --images {tmp_path}/white.npz --out {tmp_path}/q.npz"
+    code, _, err = gmvae(line)
+    assert code == 0 and "wrong way round" in err
+    (tmp_path / "labels.csv").write_text("index,label\n0,a\n1,b\n2,c\n")
+    code, _, err = gmvae(
+        f"report --run {{work}}/run --images {tmp_path}/white.npz --labels {tmp_path}/labels.csv "
+        f"--out {tmp_path}/report.html"
+    )
+    assert code == 0 and "unlike those that the run learned from" in err
+
+
+def test_train_reads_pictures_of_the_size_asked_for(gmvae, tmp_path):
+    from PIL import Image
+
+    for i, image in enumerate(rendered_letters(n=30, seed=1).images):
+        Image.fromarray(255 - image).save(tmp_path / f"{i:02d}.png")
+    made = gmvae(
+        f"train --data {tmp_path} --size 20 --preset quick --epochs 1 --k 3 --out {tmp_path}/run"
+    )
+    assert made[0] == 0
+    run = load_run(tmp_path / "run")
+    assert run.model_config.image_shape == (20, 20)
+    assert run.provenance["data"]["reading"]["shape"] == [20, 20]
+    assert run.provenance["data"]["reading"]["inverted"] is True
+    # one picture alone would not be turned round: its border is dark
+    (tmp_path / "one").mkdir()
+    Image.fromarray(rendered_letters(n=1, seed=2).images[0]).save(tmp_path / "one" / "a.png")
+    code, _, err = gmvae(
+        f"posterior --run {tmp_path}/run --images {tmp_path}/one --out {tmp_path}/q.npz"
+    )
+    assert code == 0 and "wrong way round" in err
+
+
 def test_one_image_has_no_neighbours(gmvae, work, tmp_path):
     letters = np.load(work / "unlabelled.npz")["images"]
     np.savez(tmp_path / "one.npz", images=letters[:1])
@@ -143,7 +228,15 @@ ON_RUN = "--run {work}/run --images {work}/unlabelled.npz"
             "posterior --run {work} --images {work}/letters.npz --out {work}/out",
             "no provenance.json",
         ),
-        ("posterior --run {work}/run --images {work}/small.npz --out {work}/out", "28x28"),
+        ("train --data {work}/letters.npz --out {work}/x --size 4", "--size: found '4'"),
+        (f"suggest {ON_RUN} --random 601 --out {{work}}/out", "random: found 601, expected 1 to"),
+        (f"suggest {ON_RUN} --out {{work}}/out --page {{work}}/none/p.html", "--page: found"),
+        (f"suggest {ON_RUN} --out {{work}}/out --page {{work}}/out", "which --out is"),
+        (
+            f"predict {ON_RUN} --labels {{work}}/l.csv --min-confidence 2 --out {{work}}/out",
+            "--min-confidence: found '2', expected a number from 0 to 1",
+        ),
+        (f"report {ON_RUN} --labels {{work}}/none.csv --out {{work}}/out", "No such file"),
         (f"suggest {ON_RUN} --budget 601 --out {{work}}/out", "budget: found 601, expected 1 to"),
         (f"suggest {ON_RUN} --budget ten --out {{work}}/out", "--budget: found 'ten'"),
         (f"predict {ON_RUN} --labels {{work}}/none.csv --out {{work}}/out", "No such file"),
