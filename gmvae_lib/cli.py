@@ -52,12 +52,15 @@ def train(args) -> None:
     if args.k is not None:
         model_config = replace(model_config, K=args.k)
     device = _device(args.device)
+    from .distributed import processes
     from .training import fit
 
-    run = fit(
-        images, model_config, train_config, args.out, args.resume, device=device, progress=True
-    )
-    print(f"{args.out}: trained for {len(run.history)} epochs on {len(images)} images")
+    with processes(device) as share:
+        run = fit(
+            images, model_config, train_config, args.out, args.resume, device=device, progress=True
+        )
+    if share.first:
+        print(f"{args.out}: trained for {len(run.history)} epochs on {len(images)} images")
 
 
 def posterior(args) -> None:
@@ -355,7 +358,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         train,
         "--data rendered-letters --preset quick --out runs/letters",
-        "A killed training goes on with --resume.",
+        "A killed training goes on with --resume.\n"
+        "In several processes, one for each GPU or machine: torchrun --nproc-per-node 2 -m\n"
+        "gmvae_lib train ...; each takes its part of every batch, and all read the same --data.",
     )
     sub.add_argument("--data", required=True, metavar="PATH", help=IMAGES_HELP)
     sub.add_argument("--preset", choices=PRESETS, default="best", help="default: best")

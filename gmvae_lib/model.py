@@ -201,6 +201,26 @@ def default_device(device=None) -> torch.device:
 
 
 @torch.no_grad()
+def embed_batches(
+    model: GMVAE, images, batch_size: int = 1000, device=None, progress: bool = False, rows=None
+):
+    """Yield (q, features) of one batch of images after the other, as `embed` returns them.
+
+    Memory does not grow with the number of images. rows : range of the images, all by default.
+    """
+    from tqdm import tqdm
+
+    device = default_device(device)
+    model = model.to(device).eval()
+    pictures = getattr(images, "images", images)  # an ImageSet or a plain array
+    rows = range(len(pictures)) if rows is None else rows
+    starts = range(rows.start, rows.stop, batch_size)
+    for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
+        batch = as_batch(pictures[i : min(i + batch_size, rows.stop)], model.config)
+        h = model.encoder(batch.to(device))
+        yield model.cluster(h).float().softmax(1).cpu().numpy(), h.float().cpu().numpy()
+
+
 def embed(model: GMVAE, images, batch_size: int = 1000, device=None, progress: bool = False):
     """q(c|x) and the encoder's features of every image, in order.
 
@@ -208,19 +228,10 @@ def embed(model: GMVAE, images, batch_size: int = 1000, device=None, progress: b
     -------
     (q, features) : float32 [N, K], rows sum to 1, and float32 [N, F].
     """
-    from tqdm import tqdm
-
-    device = default_device(device)
-    model = model.to(device).eval()
-    pictures = getattr(images, "images", images)  # an ImageSet or a plain array
-    q, features = [], []
-    starts = range(0, len(pictures), batch_size)
-    for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
-        h = model.encoder(as_batch(pictures[i : i + batch_size], model.config).to(device))
-        q.append(model.cluster(h).float().softmax(1).cpu().numpy())
-        features.append(h.float().cpu().numpy())
-    if not q:
+    batches = list(embed_batches(model, images, batch_size, device, progress))
+    if not batches:
         raise InputError("images: found none, expected at least one")
+    q, features = zip(*batches, strict=True)
     return np.concatenate(q), np.concatenate(features)
 
 

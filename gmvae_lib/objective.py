@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from .distributed import draw
 from .model import GMVAE, LOG_VARIANCE_RANGE, Encoded, at_least_float32
 
 LOG_2_PI = math.log(2 * math.pi)
@@ -69,7 +70,7 @@ def elbo(
     serves all components.
     """
     log_q = F.log_softmax(at_least_float32(encoded.logits), dim=1)  # [B, K]
-    noise = torch.randn(encoded.mean.shape, generator=generator).to(encoded.mean)
+    noise = draw(torch.randn, encoded.mean.shape, generator).to(encoded.mean)
     z = encoded.mean + (0.5 * encoded.log_variance).exp() * noise  # [B, D] or [B, K, D]
     prior = model.prior_mean, model.prior_log_variance.clamp(*LOG_VARIANCE_RANGE)
     heads = model.config.posterior == "heads"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +11,15 @@ import numpy as np
 import torch
 
 from .config import GMVAEConfig, TrainConfig
+from .distributed import (
+    SharedGenerator,
+    gather,
+    mean_over_processes,
+    share,
+    synchronise_batch_norm,
+)
 from .errors import InputError
-from .model import GMVAE, Encoded, as_batch, default_device, embed
+from .model import GMVAE, Encoded, as_batch, default_device, embed_batches
 from .objective import consistency, contrast, elbo
 from .runs import Run, environment, load_run, save_run, write_atomically
 from .views import flat_view
@@ -32,7 +40,9 @@ def fit(
     """Train a GMVAE on images. No label is read.
 
     Every random draw depends only on (seed, step), so a killed training that resumes ends with
-    the weights of an uninterrupted one, bit for bit on the same machine.
+    the weights of an uninterrupted one, bit for bit on the same machine. Under ``torchrun``, once
+    `distributed.processes` has joined the processes, each of them takes its part of every batch,
+    and the training is that of one process to rounding; the first one writes.
 
     Parameters
     ----------
@@ -61,7 +71,7 @@ def fit(
         {**provenance, "training": environment() | {"device": str(trainer.device)}},
         {name: value.cpu().numpy() for name, value in trainer.model.state_dict().items()},
     )
-    if out is not None:
+    if out is not None and trainer.share.first:
         save_run(run, out)
         (out / CHECKPOINT).unlink(missing_ok=True)
     return run
@@ -125,7 +135,7 @@ class _Trainer:
     """State of a training: model, optimizer, step, history; and how one step is done."""
 
     def __init__(self, pictures, model_config, config, device):
-        self.config, self.device = config, device
+        self.config, self.device, self.share = config, device, share()
         self.pictures = pictures
         torch.manual_seed(config.seed)  # the weights' start; nothing else draws globally
         if config.contrast_weight and not model_config.projection:
@@ -147,6 +157,7 @@ class _Trainer:
             lr=config.learning_rate,
         )
         self.batch_size = min(config.batch_size, len(pictures))
+        self.share.check(self.batch_size)
         self.steps_per_epoch = len(pictures) // self.batch_size  # the odd rest waits an epoch
         self.n_joint = config.epochs * self.steps_per_epoch
         self.n_steps = self.n_joint + config.generative_epochs * self.steps_per_epoch
@@ -157,6 +168,13 @@ class _Trainer:
         self.history: list[dict] = []
         self.neighbours: np.ndarray | None = None  # int32 [N, neighbours]
         self.known: tuple[np.ndarray, np.ndarray] | None = None  # q(c|x) and features, for good
+        self.objective = _Objective(self)
+        if self.share.world > 1:
+            synchronise_batch_norm(self.model)
+            # the phases train different parts; statistics of batches agree already
+            self.objective = torch.nn.parallel.DistributedDataParallel(
+                self.objective, find_unused_parameters=True, broadcast_buffers=False
+            )
 
     # ---- one step ------------------------------------------------------------------------
 
@@ -186,20 +204,24 @@ class _Trainer:
             return rows
         return self.neighbours[rows, rng.integers(self.neighbours.shape[1], size=len(rows))]
 
-    def chance(self) -> tuple[np.random.Generator, torch.Generator]:
+    def chance(self) -> tuple[np.random.Generator, torch.Generator | SharedGenerator]:
         """What the step draws from: seed and step alone decide, so a resumed one draws the same."""
         rng = np.random.default_rng((self.config.seed, 1, self.step))
-        return rng, torch.Generator().manual_seed(int(rng.integers(2**62)))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        if self.share.world > 1:
+            generator = SharedGenerator(generator, self.share)
+        return rng, generator
 
     def loss(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss of a batch, and the numbers worth a line in the history."""
         config, model = self.config, self.model
         rng, generator = self.chance()
+        partners, rows = self.share.of(self.partners(rows, rng)), self.share.of(rows)
         loss, log = torch.zeros((), device=self.device), {}
         x = self.batch(rows)
         clean, views = x if config.elbo_weight else x[:0], []
         if config.consistency_weight or config.contrast_weight:
-            other = x if self.neighbours is None else self.batch(self.partners(rows, rng))
+            other = x if self.neighbours is None else self.batch(partners)
             how = (model.config.image_shape, generator, config.view_strength, config.views)
             views = [flat_view(picture, *how) for picture in (x, other)]
         # one pass for all parts: batch statistics in training are then those of clean and
@@ -209,6 +231,8 @@ class _Trainer:
         if config.elbo_weight:
             value, log = self.elbo(clean, model.posterior(clean, h), generator)
             loss = loss - config.elbo_weight * value
+        if self.share.world > 1:  # these terms compare each image with all others
+            views = [gather(view) for view in views]
         if views:
             value, information = consistency(model, *views, config.entropy_weight)
             loss = loss - config.consistency_weight * value
@@ -218,14 +242,18 @@ class _Trainer:
             loss = loss - config.contrast_weight * value
             log |= {"contrast": value}
         seen = (views[0] if views else h).detach()
-        used = model.cluster(seen).argmax(1).unique().numel()
+        likeliest = model.cluster(seen).argmax(1)
+        if self.share.world > 1 and not views:
+            likeliest = gather(likeliest)
+        used = likeliest.unique().numel()
         return loss, {"loss": loss, **log, "components_in_batch": torch.tensor(float(used))}
 
     def generative_loss(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Minus the ELBO of a batch, given q(c|x) and features that no longer change."""
         if self.known is None:
-            self.known = embed(self.model, self.pictures, device=self.device)
+            self.known = self.embed()
             self.model.train()
+        rows = self.share.of(rows)
         q, h = (torch.from_numpy(part[rows]).to(self.device) for part in self.known)
         logits = q.clamp_min(torch.finfo(q.dtype).tiny).log()
         _, generator = self.chance()
@@ -273,7 +301,7 @@ class _Trainer:
             group["lr"] = group["rate"] * self.learning_rate()
         self.model.train()
         with self.autocast:
-            loss, log = (self.generative_loss if self.generative else self.loss)(rows)
+            loss, log = self.objective(rows)
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"loss: found {loss.item()} at step {self.step}, expected a finite number; "
@@ -283,13 +311,18 @@ class _Trainer:
         loss.backward()
         self.optimizer.step()
         self.step += 1
-        return {name: value.item() for name, value in log.items()}
+        values = torch.stack([value.detach().float().to(self.device) for value in log.values()])
+        if self.share.world > 1:
+            values = mean_over_processes(values)
+        return dict(zip(log, values.tolist(), strict=True))
 
     # ---- the whole course ----------------------------------------------------------------
 
     def run(self, out, provenance, progress) -> None:
         from tqdm import tqdm
 
+        if not self.share.first:
+            out, progress = None, False
         writer = _tensorboard(out)
         started = time.perf_counter() - sum(row["seconds"] for row in self.history)
         started -= self.sums.pop("seconds", 0.0)
@@ -324,8 +357,30 @@ class _Trainer:
         if not wanted or since < 0 or i > 0 or since % config.neighbours_every:
             return  # not wanted, not yet, or still the ones the checkpoint brought
         with self.autocast:
-            _, features = embed(self.model, self.pictures, device=self.device)
-        self.neighbours = nearest(features, config.neighbours, self.device)
+            _, features = self.embed()
+        rows = self.share.of(range(len(features)))
+        found = nearest(features, config.neighbours, self.device, rows=rows)
+        self.neighbours = np.empty((len(features), found.shape[1]), found.dtype)
+        self.neighbours[rows.start : rows.stop] = found
+        self.share.collect(self.neighbours, self.device)
+
+    def embed(self) -> tuple[np.ndarray, np.ndarray]:
+        """q(c|x) and the features of every image, of which each process computes its part.
+
+        They are mapped from temporary files: larger than the images, they need not fit into memory.
+        """
+        n, widths = len(self.pictures), (self.model.config.K, self.model.cluster.in_features)
+        columns = tuple(_scratch((n, width)) for width in widths)
+        rows = self.share.of(range(n))
+        start = rows.start
+        for parts in embed_batches(self.model, self.pictures, device=self.device, rows=rows):
+            stop = start + len(parts[0])
+            for column, part in zip(columns, parts, strict=True):
+                column[start:stop] = part
+            start = stop
+        for column in columns:
+            self.share.collect(column, self.device)
+        return columns
 
     def close_epoch(self, epoch, elapsed, writer) -> None:
         means = {name: total / self.steps_per_epoch for name, total in self.sums.items()}
@@ -386,6 +441,25 @@ class _Trainer:
         self.optimizer.load_state_dict(optimizer)
 
 
+class _Objective(torch.nn.Module):
+    """The step's loss as the forward pass of a module, which is what can be distributed."""
+
+    def __init__(self, trainer: _Trainer):
+        super().__init__()
+        self.model, self.trainer = trainer.model, trainer
+
+    def forward(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        trainer = self.trainer
+        loss, log = (trainer.generative_loss if trainer.generative else trainer.loss)(rows)
+        return loss, {name: value.detach() for name, value in log.items()}
+
+
+def _scratch(shape) -> np.ndarray:
+    """A float32 array in a temporary file that goes with it."""
+    with tempfile.TemporaryFile() as handle:
+        return np.memmap(handle, np.float32, "w+", shape=shape)
+
+
 _SHOWN = ("loss", "elbo", "mutual_information", "components_in_batch")
 
 
@@ -395,11 +469,16 @@ def _below(tensors, prefix):
 
 @torch.no_grad()
 def nearest(
-    features: np.ndarray, n: int, device=None, chunk: int = 500, pool: np.ndarray | None = None
+    features: np.ndarray,
+    n: int,
+    device=None,
+    chunk: int = 500,
+    pool: np.ndarray | None = None,
+    rows: range | None = None,
 ) -> np.ndarray:
     """The n nearest other rows of each row by cosine: float [N, F] -> int32 [N, n].
 
-    With ``pool`` [M, F]: its nearest rows instead.
+    With ``pool`` [M, F]: its nearest rows instead. With ``rows``: of these rows only.
     """
     device = default_device(device)
 
@@ -411,12 +490,14 @@ def nearest(
     x = directions(features)
     among = x if pool is None else directions(pool)
     n = min(n, len(among) - (pool is None))
-    found = torch.empty(len(x), n, dtype=torch.int32)
-    for start in range(0, len(x), chunk):
-        rows = torch.arange(start, min(start + chunk, len(x)), device=device)
-        similarity = x[rows] @ among.T
+    asked = range(len(x)) if rows is None else rows
+    found = torch.empty(len(asked), n, dtype=torch.int32)
+    for start in range(0, len(asked), chunk):
+        part = asked[start : start + chunk]
+        part = torch.arange(part.start, part.stop, device=device)
+        similarity = x[part] @ among.T
         if pool is None:
-            similarity[torch.arange(len(rows), device=device), rows] = -2  # not oneself
+            similarity[torch.arange(len(part), device=device), part] = -2  # not oneself
         found[start : start + chunk] = similarity.topk(n, dim=1, sorted=False).indices.cpu()
     return found.numpy()
 

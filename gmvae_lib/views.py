@@ -3,10 +3,13 @@
 Rows of features have views, too: some of their values are replaced.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
 from .config import VIEWS
+from .distributed import SharedGenerator, draw, gather
 
 CORRUPTED = 0.3  # share of a row's features that a view replaces, on average
 
@@ -42,10 +45,11 @@ def corrupted_rows(
     at strength 1. ``generator`` lives on the CPU, so that the draws do not depend on the device.
     """
     batch = len(x)
-    share = (2 * CORRUPTED * strength * torch.rand(batch, 1, generator=generator)).clamp(max=1)
-    replaced = torch.rand(x.shape, generator=generator) < share
-    donor = torch.randint(batch, x.shape, generator=generator)
-    return torch.where(replaced.to(x.device), x.gather(0, donor.to(x.device)), x)
+    share = (2 * CORRUPTED * strength * draw(torch.rand, (batch, 1), generator)).clamp(max=1)
+    replaced = draw(torch.rand, x.shape, generator) < share
+    donors = gather(x) if isinstance(generator, SharedGenerator) else x  # the whole batch
+    donor = draw(partial(torch.randint, len(donors)), x.shape, generator)
+    return torch.where(replaced.to(x.device), donors.gather(0, donor.to(x.device)), x)
 
 
 def random_view(
@@ -57,13 +61,14 @@ def random_view(
     thickness and ink intensity. Thickness and intensity matter: two views that share them let
     mutual information cluster on the pen instead of the letter. The colours of an image move and
     thicken together; its intensity changes a little more in one than in the others, as under
-    another light. ``generator`` lives on the CPU, so that the draws do not depend on the device.
+    another light. ``generator`` lives on the CPU, so that the draws do not depend on the device; in
+    several processes it is a `SharedGenerator`.
     ``kinds`` leaves some of `VIEWS` out.
     """
     batch = len(x)
 
     def uniform(*shape):
-        return torch.rand(batch, *shape, generator=generator) * 2 - 1  # [-1, 1)
+        return draw(torch.rand, (batch, *shape), generator) * 2 - 1  # [-1, 1)
 
     angle, shear = 0.25 * strength * uniform(), 0.30 * strength * uniform()
     scale_x, scale_y = 1 + 0.20 * strength * uniform(), 1 + 0.20 * strength * uniform()
@@ -80,7 +85,7 @@ def random_view(
         1,
     )
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
-    coarse = 0.08 * strength * torch.randn(batch, 2, 5, 5, generator=generator)
+    coarse = 0.08 * strength * draw(torch.randn, (batch, 2, 5, 5), generator)
     if "elastic" not in kinds:
         coarse = coarse * 0
     elastic = F.interpolate(coarse, x.shape[2:], mode="bicubic", align_corners=True)
