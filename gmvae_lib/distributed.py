@@ -160,11 +160,12 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
-    """Make every batch normalisation below ``module`` that of all processes; weights stay."""
+    """Make every batch normalisation below ``module`` that of all processes, in place."""
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             ours = _GlobalBatchNorm(child.num_features, child.eps, child.momentum)
-            ours.load_state_dict(child.state_dict())
-            setattr(module, name, ours.to(child.weight.device))
+            for part in (*dict(child.named_parameters()), *dict(child.named_buffers())):
+                setattr(ours, part, getattr(child, part))  # the same ones: an optimizer has them
+            setattr(module, name, ours)
         else:
             synchronise_batch_norm(child)

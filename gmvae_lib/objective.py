@@ -186,7 +186,7 @@ def consistency(model: GMVAE, first: torch.Tensor, second: torch.Tensor, entropy
     Returns (value to maximise, plain mutual information of q(c|x) in nats, detached).
     """
     heads = (model.cluster, *model.auxiliary)
-    pairs = [[head(h).float().softmax(1) for h in (first, second)] for head in heads]
+    pairs = [[at_least_float32(head(h)).softmax(1) for h in (first, second)] for head in heads]
     # the joint table sums many small products: float32, also where the networks run in bf16
     with torch.autocast(first.device.type, enabled=False):
         value = sum(mutual_information(*pair, entropy_weight) for pair in pairs) / len(pairs)

@@ -1,0 +1,83 @@
+"""What test_distributed.py starts under torchrun: train, and say how it went.
+
+Arguments: folder, then names of `JOBS`; with "die", process 1 kills itself in its seventh step.
+"""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import gmvae_lib.model
+import gmvae_lib.training
+from gmvae_lib import fit, preset
+from gmvae_lib.distributed import processes, share
+
+
+def jobs():
+    """Configurations by name, each a second's work."""
+    model, training = preset("quick")
+    best = (
+        replace(model, K=6, z_dim=3, channels=(4, 8), features=12, auxiliary=(9,), projection=5),
+        replace(
+            training, epochs=3, batch_size=40, generative_epochs=2, neighbours=3, neighbours_from=1,
+            neighbours_every=1, precision="float32", checkpoint_every=3,
+        ),
+    )  # fmt: skip
+    model, training = preset("paper")
+    small = replace(model, K=4, z_dim=3, encoder_hidden=(16,), decoder_hidden=(16,))
+    paper = small, replace(training, epochs=4, batch_size=40, precision="float32")
+    both = best[0], replace(best[1], elbo_weight=0.05, generative_epochs=0)
+    return {"paper": paper, "best": best, "both": both}
+
+
+def images():
+    """130 squares of different places and sizes: three steps an epoch, ten images left over."""
+    rng = np.random.default_rng(0)
+    found = np.zeros((130, 28, 28), np.uint8)
+    for image in found:
+        top, left, size = rng.integers(0, 14), rng.integers(0, 14), rng.integers(4, 14)
+        image[top : top + size, left : left + size] = rng.integers(80, 256)
+    return found
+
+
+def in_double_precision():
+    """Networks and images in float64: only a real difference then shows after some steps of Adam."""
+    torch.set_default_dtype(torch.float64)
+    for module in (gmvae_lib.model, gmvae_lib.training):
+        as_batch = module.as_batch
+        module.as_batch = lambda *arguments, of=as_batch: of(*arguments).double()
+
+
+def die_in_step(n):
+    _Trainer = gmvae_lib.training._Trainer
+    advance = _Trainer.advance
+
+    def dying(self, rows):
+        if self.step == n and share().rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return advance(self, rows)
+
+    _Trainer.advance = dying
+
+
+def main(folder, *names):
+    in_double_precision()
+    if "die" in names:
+        die_in_step(7)
+    with processes("cpu") as mine:
+        for name in names:
+            if name != "die":
+                run = fit(images(), *jobs()[name], out=Path(folder) / name, resume=True)
+                if mine.rank == 1:  # the first one's are in the run's folder
+                    state = {key: value.tolist() for key, value in run.state.items()}
+                    (Path(folder) / f"{name}-1.json").write_text(json.dumps(state))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

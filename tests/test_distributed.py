@@ -1,0 +1,148 @@
+"""Two processes under torchrun: the same training as one; one of them killed; what they share."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import gmvae_lib.model
+import gmvae_lib.training
+from gmvae_lib import InputError, fit, load_run
+from gmvae_lib.distributed import Share, SharedGenerator, draw, processes, share
+from gmvae_lib.training import CHECKPOINT
+
+WORKER = Path(__file__).with_name("distributed_worker.py")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def torchrun(*arguments):
+    root = WORKER.parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    line = [*TORCHRUN, *map(str, arguments)]
+    return subprocess.run(
+        line, env=environment, cwd=root, capture_output=True, text=True, timeout=120
+    )
+
+
+def curve(run):
+    """The history as an array, without the clock."""
+    names = sorted({name for row in run.history for name in row} - {"seconds"})
+    return np.array([[row.get(name, np.nan) for name in names] for row in run.history])
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """The module that torchrun runs, for its configurations and images."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(WORKER.stem, WORKER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def alone(worker):
+    """Each training in one process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (gmvae_lib.model, gmvae_lib.training):
+            patch.setattr(module, "as_batch", module.as_batch)  # put back what the next line changes
+        worker.in_double_precision()
+        yield {name: fit(worker.images(), *job) for name, job in worker.jobs().items()}
+    torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The folder in which two processes have put the same trainings."""
+    folder = tmp_path_factory.mktemp("together")
+    done = torchrun(WORKER, folder, "paper", "best", "both")
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.mark.parametrize("name", ["paper", "best", "both"])
+def test_two_processes_train_as_one_does(alone, together, name):
+    """Same global batch, same loss curve: mutual information, contrast, batch statistics and all.
+
+    The networks run in float64; mutual information and the stored features are float32.
+    """
+    two = load_run(together / name)
+    np.testing.assert_allclose(curve(two), curve(alone[name]), rtol=1e-6, atol=1e-8)
+    assert len(two.history) == len(alone[name].history) >= 3
+    other = {k: np.array(v) for k, v in json.loads((together / f"{name}-1.json").read_text()).items()}
+    for key, value in two.state.items():  # and both hold the same weights, bit for bit
+        np.testing.assert_array_equal(other[key].astype(value.dtype), value, key)
+
+
+def test_a_killed_process_stops_the_training_which_resumes(together, tmp_path):
+    started = time.monotonic()
+    killed = torchrun(WORKER, tmp_path, "best", "die")
+    assert killed.returncode != 0 and "SIGKILL" in killed.stderr + killed.stdout
+    assert time.monotonic() - started < 60
+    assert (tmp_path / "best" / CHECKPOINT).is_file()
+    assert not (tmp_path / "best" / "provenance.json").exists()
+    again = torchrun(WORKER, tmp_path, "best")
+    assert again.returncode == 0, again.stderr[-2000:]
+    whole, resumed = load_run(together / "best"), load_run(tmp_path / "best")
+    np.testing.assert_array_equal(curve(resumed), curve(whole))
+    for key, value in whole.state.items():
+        np.testing.assert_array_equal(resumed.state[key], value, key)
+
+
+def test_the_command_line_trains_in_two_processes(worker, tmp_path):
+    np.savez(tmp_path / "squares.npz", images=worker.images())
+    line = ("-m", "gmvae_lib", "train", "--data", tmp_path / "squares.npz", "--preset", "quick")
+    line += ("--epochs", "1", "--k", "5", "--device", "cpu", "--out", tmp_path / "run")
+    done = torchrun(*line)
+    # a small set is one batch, here of 130
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("trained for") == 1
+    assert load_run(tmp_path / "run").config.K == 5
+
+
+# ------------------------------------------------------------------ what they share
+
+
+def test_one_process_has_everything():
+    assert share() == Share(0, 1)
+    with processes() as mine:
+        assert mine.first and mine.of(range(7)) == range(7)
+    column = np.arange(3.0)
+    mine.collect(column)
+    assert column.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_parts_make_the_whole_in_order(world):
+    parts = [Share(rank, world).of(range(17)) for rank in range(world)]
+    assert [i for part in parts for i in part] == list(range(17))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("function", [torch.rand, torch.randn])
+def test_parts_of_a_draw_are_those_of_one_process(function):
+    def generator():
+        return torch.Generator().manual_seed(5)
+
+    whole = draw(function, (12, 3), generator())
+    assert torch.equal(whole, function((12, 3), generator=generator()))
+    parts = [
+        draw(function, (4, 3), SharedGenerator(generator(), Share(rank, 3))) for rank in range(3)
+    ]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_unequal_parts_of_a_batch_are_refused():
+    with pytest.raises(InputError, match="batch_size: found 250, expected a multiple of the 4"):
+        Share(1, 4).check(250)
+    Share(1, 5).check(250)
