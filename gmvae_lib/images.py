@@ -21,6 +21,7 @@ import numpy as np
 
 from gmvae_lib.errors import InputError
 from gmvae_lib.glyphs import draw_letters
+from gmvae_lib.shards import ShardedImages
 
 DATASETS = ("emnist-letters", "mnist", "rendered-letters")
 LETTERS = tuple(string.ascii_lowercase)
@@ -129,9 +130,11 @@ def load_images(source, data_dir=None, download=True, transpose="auto") -> Image
     ----------
     source : str or Path
         "emnist-letters" (145,600: train and test merged), "mnist" (70,000, merged),
-        "rendered-letters", or a path: an IDX images file (gzipped or not; its `labels-idx1` and
-        `case-idx1` files are read if beside it), an .npz with `images` and, optionally, `labels`,
-        or a folder of pictures, whose sub-folders name the classes.
+        "rendered-letters", or a path: an .npy file or a folder of them, which stay on disk
+        (`shards.ShardedImages`, for any number of images, without labels), an IDX images file
+        (gzipped or not; its `labels-idx1` and `case-idx1` files are read if beside it), an .npz
+        with `images` and, optionally, `labels`, or a folder of pictures, whose sub-folders name
+        the classes.
     data_dir : path, optional
         Folder that holds `EMNIST/raw` and `MNIST/raw`; by default the environment's EMNIST_ROOT,
         else `~/.cache/gmvae_lib`.
@@ -161,6 +164,8 @@ def load_images(source, data_dir=None, download=True, transpose="auto") -> Image
         except PermissionError as error:
             found = f"{error.filename or path}: {error.strerror}"
             raise InputError(f"{found}; expected readable files") from None
+    if transpose is True and isinstance(images, ShardedImages):
+        raise InputError(f"transpose: found True for {source}, expected .npy files as they are")
     if stored_transposed if transpose == "auto" else transpose:
         provenance = images.provenance | {"transposed": True}
         images = replace(images, images=images.images.swapaxes(1, 2), provenance=provenance)
@@ -183,6 +188,8 @@ def rendered_letters(n=5200, seed=0, size=28) -> ImageSet:
 
 def _load_path(path) -> tuple[ImageSet, bool]:
     """Read a file or folder, and say whether its images are stored transposed."""
+    if path.suffix.lower() == ".npy" or (path.is_dir() and any(path.glob("*.npy"))):
+        return ShardedImages(path), False
     if path.is_dir():
         return _load_folder(path), False
     if not path.is_file():
