@@ -222,7 +222,12 @@ class _LinearBernoulli(torch.autograd.Function):
         with torch.autocast(a.device.type, enabled=False):
             g = (residual * gradient.reshape(*residual.shape[:2], 1).to(a.dtype)).flatten(0, 1)
             bias = g.sum(0, dtype=gradient.dtype)
-            return (g @ weight).view(a.shape), (g.T @ a.flatten(0, -2)).to(gradient.dtype), bias, None
+            return (
+                (g @ weight).view(a.shape),
+                (g.T @ a.flatten(0, -2)).to(gradient.dtype),
+                bias,
+                None,
+            )
 
 
 def mutual_information(q1, q2, entropy_weight: float = 1.0) -> torch.Tensor:

@@ -229,7 +229,9 @@ class _Trainer:
         parts = [clean, *views]
         h, *views = model.encoder(torch.cat(parts)).split([len(part) for part in parts])
         if config.elbo_weight:
-            value, log = self.elbo(clean, model.posterior(clean, h, top=self.truncation()), generator)
+            value, log = self.elbo(
+                clean, model.posterior(clean, h, top=self.truncation()), generator
+            )
             loss = loss - config.elbo_weight * value
         if self.share.world > 1:  # these terms compare each image with all others
             views = [gather(view) for view in views]
