@@ -88,7 +88,7 @@ def rows():
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             generator = torch.Generator().manual_seed(1)  # draws the noise above
-            loss = -elbo(model, x, model.encode(x), generator, top).elbo.mean()
+            loss = -elbo(model, x, model.encode(x, top), generator).elbo.mean()
         loss.backward()
         return loss.item()
 

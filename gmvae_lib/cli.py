@@ -7,6 +7,8 @@ import argparse
 import os
 import re
 import sys
+import zipfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +18,11 @@ from .errors import InputError
 from .labels import check_indices, guard, read_marked_labels
 
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
+BACKENDS = ("loky", "threading", "dask", "ray")  # of joblib
 BAD_INPUT, INTERRUPTED = 2, 130
 IMAGES_HELP = (
-    "an .npz with `images`, an IDX images file, a folder of pictures, or emnist-letters, mnist or "
-    "rendered-letters"
+    "an .npz with `images`, an IDX images file, a folder of pictures, an .npy file or a folder of "
+    "them (which stay on disk), or emnist-letters, mnist or rendered-letters"
 )
 
 
@@ -67,14 +70,30 @@ def posterior(args) -> None:
     import numpy as np
 
     out = _output(args.out, args.images)
-    q = _posterior(args, _images_for_run(args))
+    from .model import embed_batches
+    from .runs import load_run
+
+    run, images = load_run(args.run), _images_for_run(args)
+    if not len(images):
+        raise InputError(f"{args.images}: found no image, expected at least one")
+    shape = (len(images), run.config.K)
+    batches = embed_batches(run.model, images, device=_device(args.device), progress=True)
 
     def write(path):
-        with open(path, "wb") as handle:  # a handle, since savez adds .npz to a name
-            np.savez(handle, q=q)
+        # one batch at a time: neither the images nor q need fit into memory
+        with ExitStack() as stack:
+            if out.suffix == ".npy":
+                handle = stack.enter_context(open(path, "wb"))
+            else:
+                archive = stack.enter_context(zipfile.ZipFile(path, "w"))
+                handle = stack.enter_context(archive.open("q.npy", "w", force_zip64=True))
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(handle, header)
+            for q, _ in batches:
+                handle.write(q.astype("<f4").tobytes())
 
     _write(out, write)
-    print(f"{out}: q of {len(q)} images over {q.shape[1]} components")
+    print(f"{out}: q of {shape[0]} images over {shape[1]} components")
 
 
 def suggest(args) -> None:
@@ -194,7 +213,9 @@ def sweep(args) -> None:
         args.n_labels,
         range(args.seeds),
         out=out,
-        n_jobs=joblib.cpu_count() if args.pixels else 1,  # the decoders take milliseconds
+        # the decoders take milliseconds
+        n_jobs=joblib.cpu_count() if args.pixels or args.backend else 1,
+        backend=args.backend,
     )
     print(summarise(table).round(4).to_string(index=False))
 
@@ -414,7 +435,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         posterior,
         "--run runs/letters --images letters.npz --out q.npz",
-        "The file holds float32 `q` [N, K], in the order of the images.",
+        "The file holds float32 `q` [N, K], in the order of the images; with the suffix .npy, the\n"
+        "bare array, which numpy can map. Memory does not grow with the images if they are .npy.",
     )
     on_images(sub)
     sub.add_argument("--out", required=True, metavar="NPZ")
@@ -484,5 +506,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--n-labels", type=_counts, required=True, metavar="N,N,...")
     sub.add_argument("--seeds", type=_whole(1, 1000), default=5, help="draws (default: 5)")
     sub.add_argument("--pixels", action="store_true", help="add the classifiers on pixels (slow)")
+    sub.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="where the cells run: processes or threads here (loky, threading), or the machines of "
+        "a Dask or Ray cluster, where these are installed (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS)",
+    )
     sub.add_argument("--out", required=True, metavar="CSV")
     return parser

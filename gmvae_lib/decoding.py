@@ -1,9 +1,10 @@
 """Decoders: from cluster posteriors q(c|x) and a few labels to a classifier.
 
 All are scikit-learn classifiers whose features are the rows of q [N, K]. `partial_fit` over chunks
-equals one `fit` (all but `AssignmentDecoder` keep only sums over the labelled points), and
-prediction costs one product with a [K, C] matrix. Entries of q must be non-negative; rows that sum
-to 1 give the probabilities their meaning, but this is not enforced.
+equals one `fit` (all but `AssignmentDecoder` keep only sums over the labelled points), `merge` adds
+up decoders that were fitted apart, and prediction costs one product with a [K, C] matrix. Entries
+of q must be non-negative; rows that sum to 1 give the probabilities their meaning, but this is not
+enforced.
 """
 
 import warnings
@@ -70,6 +71,47 @@ class _Decoder(ClassifierMixin, BaseEstimator):
         if first:
             self._start(known, q.shape[1])
         return self._count(q, label)
+
+    def merge(self, other):
+        """Add the labelled points that another decoder of the same kind has seen; returns self.
+
+        As if this one had been fitted on both: decoders fitted on the shards of a data set, on as
+        many machines, add up to the decoder of the whole. Labels that only one of them knows are
+        kept.
+
+        Raises
+        ------
+        InputError
+            If the other one is of another kind, has other parameters or another number of
+            components.
+        """
+        check_is_fitted(self)
+        check_is_fitted(other)
+        if type(other) is not type(self):
+            raise InputError(
+                f"other: found {type(other).__name__}; expected {type(self).__name__}, as this is"
+            )
+        if other.n_features_in_ != self.n_features_in_:
+            raise InputError(
+                f"other: found {other.n_features_in_} components; expected {self.n_features_in_}"
+            )
+        mine, theirs = self.get_params(), other.get_params()
+        for name, value in mine.items():
+            if not np.array_equal(value, theirs[name]):
+                raise InputError(f"other: found another {name}; expected the same in both")
+        self._add(other, np.union1d(self.classes_, other.classes_))
+        return self
+
+    def _add(self, other, classes):
+        """Sum the counts of both over the labels of both."""
+        class_count = np.zeros(len(classes), dtype=np.int64)
+        component_count = np.zeros((len(classes), self.n_features_in_))
+        for part in (self, other):
+            rows = np.searchsorted(classes, part.classes_)
+            class_count[rows] += part.class_count_
+            component_count[rows] += part.component_count_
+        self.classes_, self.class_count_ = classes, class_count
+        self.component_count_ = component_count
 
     def predict_proba(self, q):
         """Label probabilities [N, C] of q [N, K]; see the class for what they mean."""
@@ -232,12 +274,19 @@ class BayesDecoder(_Decoder):
 
     def _count(self, q, label):
         super()._count(q, label)
+        self._choose_alpha()
+        return self
+
+    def _add(self, other, classes):
+        super()._add(other, classes)
+        self._choose_alpha()
+
+    def _choose_alpha(self):
         self.alpha_ = self.alpha
         if self.alpha == "evidence":
             evidence = log_evidence(self.component_count_, ALPHAS, self._label_prior())
             # a few labels say little: an exponential prior of mean 1, as a density over log(alpha)
             self.alpha_ = float(ALPHAS[np.argmax(evidence + np.log(ALPHAS) - ALPHAS)])
-        return self
 
     @property
     def label_given_component_(self):
@@ -331,6 +380,13 @@ class AssignmentDecoder(_Decoder):
         self.assignment_ = self._assign()
         return self
 
+    def _add(self, other, classes):
+        places = [np.searchsorted(classes, part.classes_) for part in (self, other)]
+        super()._add(other, classes)
+        self.labelled_ = np.concatenate([self.labelled_, other.labelled_])
+        self.index_ = np.concatenate([places[0][self.index_], places[1][other.index_]])
+        self.assignment_ = self._assign()
+
     def _assign(self):
         assignment = np.full(self.labelled_.shape[1], -1)
         explained = np.full(len(self.index_), float(self.floor))  # of each point, by its label
@@ -407,6 +463,10 @@ class GraphDecoder(_Decoder):
         if self.affinity is not None and np.shape(self.affinity) != shape:
             raise InputError(f"affinity: found shape {np.shape(self.affinity)}; expected {shape}")
         self.together_ = np.zeros(shape)
+
+    def _add(self, other, classes):
+        super()._add(other, classes)
+        self.together_ += other.together_
 
     def _count(self, q, label):
         if self.affinity is None:

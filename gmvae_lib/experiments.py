@@ -7,13 +7,14 @@ accuracy on all the other images.
 import hashlib
 import json
 import time
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -97,7 +98,19 @@ def summarise(table, confidence=0.95):
     return pd.DataFrame(rows, columns=["method", "n_labels", "mean", "low", "high", "n_seeds"])
 
 
-def sweep(features, y, methods, n_labels, seeds, *, out=None, n_jobs=1, n_threads=1, progress=True):
+def sweep(
+    features,
+    y,
+    methods,
+    n_labels,
+    seeds,
+    *,
+    out=None,
+    n_jobs=1,
+    n_threads=1,
+    progress=True,
+    backend=None,
+):
     """Measure the accuracy of every method at every label count with every seed.
 
     Parameters
@@ -121,6 +134,9 @@ def sweep(features, y, methods, n_labels, seeds, *, out=None, n_jobs=1, n_thread
         Threads of each cell.
     progress : bool
         Show a progress bar on stderr.
+    backend : str, optional
+        Of joblib, by default its own: "loky", "threading", or "dask" or "ray" for the machines of
+        a cluster (the one that DASK_SCHEDULER_ADDRESS or RAY_ADDRESS names, else one here).
 
     Returns
     -------
@@ -148,15 +164,44 @@ def sweep(features, y, methods, n_labels, seeds, *, out=None, n_jobs=1, n_thread
         used = {kind: features[kind] for kind, named in methods.items() if named}
         done = _open_table(out, _provenance(used, y))
     left = [cell for cell in asked if cell not in done]
-    running = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        delayed(_run_cell)(features[asked[cell][0]], y, asked[cell][1], cell, n_threads)
-        for cell in left
-    )
-    for row in tqdm(running, total=len(left), unit="cell", desc="sweep", disable=not progress):
-        done[tuple(row[:3])] = row
-        if out is not None:
-            _save(out, _table(done.values()).to_csv(index=False))
+    with _on(backend):
+        running = Parallel(n_jobs=n_jobs, return_as=_return_as(backend))(
+            delayed(_run_cell)(features[asked[cell][0]], y, asked[cell][1], cell, n_threads)
+            for cell in left
+        )
+        for row in tqdm(running, total=len(left), unit="cell", desc="sweep", disable=not progress):
+            done[tuple(row[:3])] = row
+            if out is not None:
+                _save(out, _table(done.values()).to_csv(index=False))
     return _table(done[cell] for cell in asked)
+
+
+@contextmanager
+def _on(backend):
+    """joblib's work on the backend asked for, joined to its cluster."""
+    try:
+        with ExitStack() as stack:
+            if backend == "dask":
+                from distributed import Client
+
+                stack.enter_context(Client())
+            elif backend == "ray":
+                from ray.util.joblib import register_ray
+
+                register_ray()
+            if backend is not None:
+                stack.enter_context(parallel_config(backend=backend))
+            yield
+    except ImportError as error:
+        raise InputError(
+            f"backend: found {backend!r}, but {error.name} is not installed; expected it "
+            "(pip install 'dask[distributed]' or ray), or loky or threading"
+        ) from None
+
+
+def _return_as(backend):
+    """Rows as they come, so that each is kept at once; Ray gives them in the end only."""
+    return "list" if backend == "ray" else "generator_unordered"
 
 
 def forget(out, kind, methods):

@@ -22,6 +22,7 @@ import numpy as np
 
 from gmvae_lib.errors import InputError
 from gmvae_lib.glyphs import draw_letters
+from gmvae_lib.shards import ShardedImages
 
 DATASETS = ("emnist-letters", "mnist", "rendered-letters")
 LETTERS = tuple(string.ascii_lowercase)
@@ -145,9 +146,11 @@ def load_images(
     ----------
     source : str or Path
         "emnist-letters" (145,600: train and test merged), "mnist" (70,000, merged),
-        "rendered-letters", or a path: an IDX images file (gzipped or not; its `labels-idx1` and
-        `case-idx1` files are read if beside it), an .npz with `images` and, optionally, `labels`,
-        or a folder of pictures, whose sub-folders name the classes.
+        "rendered-letters", or a path: an .npy file or a folder of them, which stay on disk
+        (`shards.ShardedImages`, for any number of images, without labels), an IDX images file
+        (gzipped or not; its `labels-idx1` and `case-idx1` files are read if beside it), an .npz
+        with `images` and, optionally, `labels`, or a folder of pictures, whose sub-folders name
+        the classes.
     data_dir : path, optional
         Folder that holds `EMNIST/raw` and `MNIST/raw`; by default the environment's EMNIST_ROOT,
         else `~/.cache/gmvae_lib`.
@@ -188,6 +191,8 @@ def load_images(
         except PermissionError as error:
             found = f"{error.filename or path}: {error.strerror}"
             raise InputError(f"{found}; expected readable files") from None
+    if isinstance(images, ShardedImages):
+        return _as_stored(images, size, transpose)
     if stored_transposed if transpose == "auto" else transpose:
         provenance = images.provenance | {"transposed": True}
         images = replace(images, images=images.images.swapaxes(1, 2), provenance=provenance)
@@ -200,6 +205,21 @@ def load_images(
         "converted": converted,
         "bright_borders": round(_bright_borders(images.images), 4),
     }
+    return images
+
+
+def _as_stored(images: ShardedImages, size, transpose) -> ShardedImages:
+    """Images on disk are taken as they are, or refused."""
+    if transpose is True:
+        raise InputError(
+            f"transpose: found True for {images.source}, expected .npy files as they are"
+        )
+    if size is not None and images.shape[1:3] != size:
+        raise InputError(
+            f"{images.source}: found images of shape {images.shape[1:]}, expected "
+            f"{size[0]} x {size[1]}: .npy files are taken as they are"
+        )
+    images.provenance["reading"] = {"converted": None, "bright_borders": None}
     return images
 
 
@@ -231,8 +251,9 @@ def reading_notes(images, provenance=None) -> list[str]:
     here = images.provenance["reading"]
     notes = [here["converted"]] if here["converted"] else []
     there = (provenance or {}).get("reading", {}).get("bright_borders")
+    known = None not in (here["bright_borders"], there)
     # either majority alone may be narrow; both must be clear, or a note would cry wolf
-    if there is not None and abs(here["bright_borders"] - there) > 0.5:
+    if known and abs(here["bright_borders"] - there) > 0.5:
         notes.append(
             f"{here['bright_borders']:.0%} of the images have a bright border, {there:.0%} of "
             "those that the run learned from: dark and bright may be the wrong way round"
@@ -256,6 +277,8 @@ def rendered_letters(n=5200, seed=0, size=28) -> ImageSet:
 
 def _load_path(path, size, colour, inverted) -> tuple[ImageSet, bool]:
     """Read a file or folder, and say whether its images are stored transposed."""
+    if path.suffix.lower() == ".npy" or (path.is_dir() and any(path.glob("*.npy"))):
+        return ShardedImages(path), False
     if path.is_dir():
         return _load_folder(path, size, colour, inverted), False
     if not path.is_file():

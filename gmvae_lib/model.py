@@ -28,8 +28,9 @@ class Encoded:
 
     features: torch.Tensor  # [B, F]
     logits: torch.Tensor  # [B, K], q(c|x) before the softmax
-    mean: torch.Tensor  # [B, D] (shared) or [B, K, D] (heads): of q(z|x, c)
+    mean: torch.Tensor  # [B, D] (shared), [B, K, D] or [B, top, D] (heads): of q(z|x, c)
     log_variance: torch.Tensor  # same shape
+    kept: torch.Tensor | None = None  # int [B, top]: the components of these heads, if not all
 
 
 def _mlp(sizes, last_activation):
@@ -112,23 +113,28 @@ class GMVAE(nn.Module):
         """Mixture weights pi of the prior, float32 [K]."""
         return self.log_weights.exp().detach().cpu().numpy()
 
-    def encode(self, x: torch.Tensor) -> Encoded:
-        """q(c|x) and q(z|x, c) of images x [B, P]."""
-        return self.posterior(x, self.encoder(x))
+    def encode(self, x: torch.Tensor, top: int | None = None) -> Encoded:
+        """q(c|x) and q(z|x, c) of images x [B, P]; ``top`` as in `posterior`."""
+        return self.posterior(x, self.encoder(x), top=top)
 
-    def posterior(self, x: torch.Tensor, h: torch.Tensor, logits=None) -> Encoded:
+    def posterior(self, x: torch.Tensor, h: torch.Tensor, logits=None, top=None) -> Encoded:
         """q(c|x) and q(z|x, c) from images x [B, P] and the encoder's features h [B, F].
 
-        logits : of q(c|x), where they are known already.
+        logits : of q(c|x), where they are known already. top : of K heads, those of this many
+        likeliest components of each image only.
         """
         seen = self.join(torch.cat([self.style(x), h], dim=1)) if self.config.style else h
-        mean, log_variance = self.mean(seen), self.log_variance(seen)
-        if self.config.posterior == "heads":
-            shape = (len(h), self.config.K, self.config.z_dim)
-            mean, log_variance = mean.view(shape), log_variance.view(shape)
-        mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
         logits = self.cluster(h) if logits is None else logits
-        return Encoded(h, logits, mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
+        heads, kept = (self.mean, self.log_variance), None
+        if self.config.posterior == "heads" and top and top < self.config.K:
+            kept = logits.detach().topk(top, dim=1).indices
+            mean, log_variance = heads_of(heads, seen, kept, self.config.z_dim)
+        else:
+            mean, log_variance = (at_least_float32(head(seen)) for head in heads)
+            if self.config.posterior == "heads":
+                shape = (len(h), self.config.K, self.config.z_dim)
+                mean, log_variance = mean.view(shape), log_variance.view(shape)
+        return Encoded(h, logits, mean, log_variance.clamp(*LOG_VARIANCE_RANGE), kept)
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Logits of p(x|z), or its means if Gaussian: [..., D] -> [..., P]."""
@@ -168,6 +174,49 @@ class GMVAE(nn.Module):
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
     """bf16 to float32, for sums and exponentials; wider types as they are."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def heads_of(layers, h: torch.Tensor, kept: torch.Tensor, z_dim: int) -> list[torch.Tensor]:
+    """What K heads a layer say of some components: h [B, F], kept int [B, top] -> [B, top, D] each.
+
+    Images are sorted by component, so that each head's weights are read once, by its own images.
+    In float32: reading the weights takes longer than multiplying by them, and a copy longer still.
+    """
+    component, order = kept.flatten().sort()
+    counts = component.bincount(minlength=layers[0].out_features // z_dim).tolist()
+    back = order.argsort()
+    with torch.autocast(h.device.type, enabled=False):
+        rows = at_least_float32(h)[order // kept.shape[1]]
+        return [
+            (
+                _GroupedProduct.apply(rows, layer.weight.view(-1, z_dim, h.shape[1]), counts)
+                + layer.bias.view(-1, z_dim)[component]
+            )[back].view(*kept.shape, z_dim)
+            for layer in layers
+        ]
+
+
+class _GroupedProduct(torch.autograd.Function):
+    """Rows [n, F] in groups, each times the transpose of its own matrix of [K, D, F]: [n, D]."""
+
+    @staticmethod
+    def forward(ctx, rows, matrices, counts):
+        ctx.save_for_backward(rows, matrices)
+        ctx.counts = counts
+        parts = zip(rows.split(counts), matrices, strict=True)
+        return torch.cat([part @ matrix.T for part, matrix in parts if len(part)])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        rows, matrices = ctx.saved_tensors
+        of_rows, of_matrices = torch.empty_like(rows), torch.zeros_like(matrices)
+        parts = (rows.split(ctx.counts), gradient.split(ctx.counts), of_rows.split(ctx.counts))
+        for part, g, out, matrix, of_matrix in zip(*parts, matrices, of_matrices, strict=True):
+            if len(part):
+                torch.mm(g, matrix, out=out)
+                torch.mm(g.T, part, out=of_matrix)
+        return of_rows, of_matrices, None
 
 
 def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:

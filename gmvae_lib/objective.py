@@ -65,7 +65,8 @@ def elbo(
 ) -> ElboTerms:
     """The ELBO of images x [B, P], the sum over c exact, one draw of z a term.
 
-    "heads": K decodes an image, one for each q(z|x, c), or ``top`` of them: see `truncated_elbo`.
+    "heads": K decodes an image, one for each q(z|x, c), or ``top`` of them, or those that
+    ``encoded`` has kept: see `truncated_elbo`.
     "shared": q(z|x) does not depend on c, so the sum over c is in closed form and one decode
     serves all components.
     """
@@ -74,17 +75,23 @@ def elbo(
     z = encoded.mean + (0.5 * encoded.log_variance).exp() * noise  # [B, D] or [B, K, D]
     prior = model.prior_mean, model.prior_log_variance.clamp(*LOG_VARIANCE_RANGE)
     heads = model.config.posterior == "heads"
+    if encoded.kept is not None:
+        kl = _kl(encoded, [part[encoded.kept] for part in prior])
+        return truncated_elbo(model, x, log_q, encoded.kept, z, kl)
     if heads and top and top < model.config.K:
-        return truncated_elbo(model, x, log_q, z, _kl(encoded, prior), top)
-    decoded = model.decode(z)
+        kept = log_q.detach().topk(top, dim=1).indices  # [B, top]
+        kl = _kl(encoded, prior)
+        z = z.gather(1, kept[..., None].expand(-1, -1, z.shape[-1]))
+        return truncated_elbo(model, x, log_q, kept, z, kl.gather(1, kept), kl.detach())
+    log_p = log_likelihood_of_codes(model, z, x)
     with torch.autocast(x.device.type, enabled=False):
         q = log_q.exp()
         if heads:
             kl = _kl(encoded, prior)  # [B, K]
-            reconstruction = (q * log_likelihood(model, decoded, x[:, None])).sum(1)
+            reconstruction = (q * log_p).sum(1)
         else:
             kl = gaussian_kl_table(encoded.mean, encoded.log_variance, *prior)  # [B, K]
-            reconstruction = log_likelihood(model, decoded, x)
+            reconstruction = log_p
         kl_c = (q * (log_q - model.log_weights)).sum(1)
         return ElboTerms(reconstruction, (q * kl).sum(1), kl_c)
 
@@ -94,34 +101,36 @@ def _kl(encoded: Encoded, prior) -> torch.Tensor:
         return gaussian_kl(encoded.mean, encoded.log_variance, *prior)
 
 
-def truncated_elbo(model: GMVAE, x, log_q, z, kl, top: int) -> ElboTerms:
-    """The ELBO of q~(c|x): q(c|x) cut to its ``top`` likeliest components and normalised again.
+def truncated_elbo(model: GMVAE, x, log_q, kept, z, kl, kl_of_all=None) -> ElboTerms:
+    """The ELBO of q~(c|x): q(c|x) cut to its likeliest components and normalised again.
 
-    q~ is a posterior like any other, so this is itself a lower bound of log p(x), at ``top``
-    decodes an image. With eps the discarded mass, A_c = E log p(x|z) - KL_c + log pi_c and
+    q~ is a posterior like any other, so this is itself a lower bound of log p(x), at one decode
+    a kept component. With eps the discarded mass, A_c = E log p(x|z) - KL_c + log pi_c and
     F(p) = sum p_c (A_c - log p_c), the exact ELBO is F(q) = (1 - eps) F(q~) + eps F(r) + h(eps),
     where r is the discarded part, normalised, and h the binary entropy. log p(x|z) is at most M
     (`greatest_log_likelihood`; 0 for Bernoulli pixels), so F(r) <= M + log sum_discarded
     pi_c exp(-KL_c) = U, which needs no decode: exact - truncated <= eps (U - truncated) + h(eps),
-    the field ``loss_bound``.
+    the field ``loss_bound``. Without KL_c of the discarded, whose heads then need not be computed,
+    0 stands for it: a looser bound.
 
     Parameters
     ----------
-    log_q, kl : [B, K], log q(c|x) and KL(q(z|x,c) || p(z|c)). z : [B, K, D], one draw each.
+    log_q : [B, K], log q(c|x). kept : int [B, top]. z : [B, top, D], one draw each.
+    kl : [B, top], KL(q(z|x,c) || p(z|c)). kl_of_all : [B, K], the same for every component.
     """
-    kept = log_q.detach().topk(top, dim=1).indices  # [B, top]
-    decoded = model.decode(z.gather(1, kept[..., None].expand(-1, -1, z.shape[-1])))
+    log_p = log_likelihood_of_codes(model, z, x)
     with torch.autocast(x.device.type, enabled=False):
         log_kept = log_q.gather(1, kept)
         log_mass = log_kept.logsumexp(1, keepdim=True)
         q = (log_kept - log_mass).exp()
         log_weights = model.log_weights
-        reconstruction = (q * log_likelihood(model, decoded, x[:, None])).sum(1)
-        kl_z = (q * kl.gather(1, kept)).sum(1)
+        reconstruction = (q * log_p).sum(1)
+        kl_z = (q * kl).sum(1)
         kl_c = (q * (log_kept - log_mass - log_weights[kept])).sum(1)
         terms = ElboTerms(reconstruction, kl_z, kl_c)
         with torch.no_grad():
-            others = (log_weights - kl).scatter(1, kept, -torch.inf)
+            most = log_weights.expand_as(log_q) if kl_of_all is None else log_weights - kl_of_all
+            others = most.scatter(1, kept, -torch.inf)
             # summed over the discarded, not 1 - kept: exact also where it is tiny
             eps = log_q.scatter(1, kept, -torch.inf).exp().sum(1).clamp(0, 1)
             terms.discarded = eps
@@ -137,6 +146,18 @@ def log_likelihood(model: GMVAE, decoded, x) -> torch.Tensor:
         log_variance = model.noise_log_variance.clamp(*LOG_VARIANCE_RANGE)
         return gaussian_log_likelihood(decoded, log_variance, x)
     return bernoulli_log_likelihood(decoded, x)
+
+
+def log_likelihood_of_codes(model: GMVAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """`log_likelihood` of images x [B, P] given codes z [B, ..., D], decoded here: [B, ...]."""
+    if model.config.likelihood == "gaussian":
+        decoded = model.decode(z)
+        with torch.autocast(x.device.type, enabled=False):
+            return log_likelihood(model, decoded, x.view(len(x), *(1,) * (z.ndim - 2), -1))
+    *hidden, last = model.decoder
+    for layer in hidden:
+        z = layer(z)
+    return _LinearBernoulli.apply(z, last.weight, last.bias, x)
 
 
 def greatest_log_likelihood(model: GMVAE):
@@ -163,6 +184,50 @@ def bernoulli_log_likelihood(logits, x) -> torch.Tensor:
     """
     logits = at_least_float32(logits)
     return (x * logits - F.softplus(logits)).sum(-1)
+
+
+class _LinearBernoulli(torch.autograd.Function):
+    """The decoder's last layer and `bernoulli_log_likelihood` of its logits, as one operation.
+
+    Written as two, they move [B, K, P] numbers in float32 through memory ten times, which takes a
+    quarter of a K-head step. Here the logits are made once, in the precision of the product, and a
+    cache-sized piece at a time is replaced by what the gradient needs: x - sigmoid(logits).
+    """
+
+    PIECE = 1 << 17  # logits at a time on a CPU: in float32, half a core's second-level cache
+
+    @staticmethod
+    def forward(ctx, a, weight, bias, x):
+        if ctx.needs_input_grad[3]:
+            raise NotImplementedError("the gradient of the likelihood in x")
+        # autocast has no say inside: the hidden layer's type decides, sums are at least float32
+        with torch.autocast(a.device.type, enabled=False):
+            weight, bias = weight.to(a.dtype), bias.to(a.dtype)
+            logits = F.linear(a.flatten(1, -2) if a.ndim > 2 else a[:, None], weight, bias)
+            n_images, n, n_pixels = logits.shape  # n codes an image
+            value = a.new_empty(n_images, n, dtype=torch.promote_types(a.dtype, torch.float32))
+            images = n_images if a.is_cuda else max(1, _LinearBernoulli.PIECE // (n * n_pixels))
+            for start in range(0, n_images, images):
+                rows = slice(start, start + images)
+                wide, seen = logits[rows].to(value.dtype), x[rows].to(value.dtype)
+                value[rows] = torch.bmm(wide, seen[..., None])[..., 0] - F.softplus(wide).sum(-1)
+                logits[rows] = seen[:, None] - wide.sigmoid()
+        ctx.save_for_backward(a, weight, logits)
+        return value.view(a.shape[:-1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        a, weight, residual = ctx.saved_tensors
+        with torch.autocast(a.device.type, enabled=False):
+            g = (residual * gradient.reshape(*residual.shape[:2], 1).to(a.dtype)).flatten(0, 1)
+            bias = g.sum(0, dtype=gradient.dtype)
+            return (
+                (g @ weight).view(a.shape),
+                (g.T @ a.flatten(0, -2)).to(gradient.dtype),
+                bias,
+                None,
+            )
 
 
 def mutual_information(q1, q2, entropy_weight: float = 1.0) -> torch.Tensor:

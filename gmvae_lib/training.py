@@ -233,7 +233,9 @@ class _Trainer:
         parts = [clean, *views]
         h, *views = model.encoder(torch.cat(parts)).split([len(part) for part in parts])
         if config.elbo_weight:
-            value, log = self.elbo(clean, model.posterior(clean, h), generator)
+            value, log = self.elbo(
+                clean, model.posterior(clean, h, top=self.truncation()), generator
+            )
             loss = loss - config.elbo_weight * value
         if self.share.world > 1:  # these terms compare each image with all others
             views = [gather(view) for view in views]
@@ -262,12 +264,13 @@ class _Trainer:
         logits = q.clamp_min(torch.finfo(q.dtype).tiny).log()
         _, generator = self.chance()
         x = self.batch(rows)
-        value, log = self.elbo(x, self.model.posterior(x, h, logits), generator)
+        encoded = self.model.posterior(x, h, logits, self.truncation())
+        value, log = self.elbo(x, encoded, generator)
         return -value, {"loss": -value, **log}
 
     def elbo(self, x, encoded: Encoded, generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Mean ELBO of a batch, and its parts for the history."""
-        terms = elbo(self.model, x, encoded, generator, self.truncation())
+        terms = elbo(self.model, x, encoded, generator)
         log = {
             "elbo": terms.elbo.mean(),
             "reconstruction": terms.reconstruction.mean(),

@@ -47,7 +47,7 @@ def corrupted_rows(
     batch = len(x)
     share = (2 * CORRUPTED * strength * draw(torch.rand, (batch, 1), generator)).clamp(max=1)
     replaced = draw(torch.rand, x.shape, generator) < share
-    donors = gather(x) if isinstance(generator, SharedGenerator) else x
+    donors = gather(x) if isinstance(generator, SharedGenerator) else x  # the whole batch
     donor = draw(partial(torch.randint, len(donors)), x.shape, generator)
     return torch.where(replaced.to(x.device), donors.gather(0, donor.to(x.device)), x)
 

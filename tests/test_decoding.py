@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gmvae_lib.decoding import (
@@ -48,6 +49,39 @@ def problems(draw):
     concentration = np.full(k, draw(st.sampled_from([0.1, 1.0, 10.0])))
     q = rng.dirichlet(concentration, n + 20)
     return q[:n], rng.integers(0, c, n), q[n:]
+
+
+@every_decoder
+@given(problem=problems(), cut=st.integers(1, 29))
+@quick
+def test_merged_decoders_are_one_fitted_on_both(decoder, problem, cut):
+    """Statistics add up over shards, also where each shard has labels that the other lacks."""
+    q, y, x = problem
+    cut = min(cut, len(y) - 1)
+    if cut < 1:
+        return  # one labelled point cannot be shared out
+    y = np.array(list("abcde"))[y]
+    one, other = (clone(decoder).fit(q[part], y[part]) for part in (slice(cut), slice(cut, None)))
+    before = other.component_count_.copy()
+    merged, whole = one.merge(other), clone(decoder).fit(q, y)
+    assert merged is one and list(merged.classes_) == list(whole.classes_)
+    np.testing.assert_array_equal(merged.class_count_, whole.class_count_)
+    np.testing.assert_allclose(merged.component_count_, whole.component_count_, atol=1e-12)
+    np.testing.assert_allclose(merged.predict_proba(x), whole.predict_proba(x), atol=1e-9)
+    np.testing.assert_array_equal(other.component_count_, before)  # the other stays as it was
+
+
+def test_decoders_that_do_not_add_up_are_refused():
+    q, y = np.eye(3), [0, 1, 2]
+    soft = SoftDecoder().fit(q, y)
+    with pytest.raises(InputError, match="other: found HardDecoder; expected SoftDecoder"):
+        soft.merge(HardDecoder().fit(q, y))
+    with pytest.raises(InputError, match="other: found 2 components; expected 3"):
+        soft.merge(SoftDecoder().fit(q[:2, :2], y[:2]))
+    with pytest.raises(InputError, match="other: found another alpha"):
+        BayesDecoder().fit(q, y).merge(BayesDecoder(alpha=2.0).fit(q, y))
+    with pytest.raises(NotFittedError):
+        soft.merge(SoftDecoder())
 
 
 @parametrize_with_checks(ALL)

@@ -54,9 +54,11 @@ def alone(worker):
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         for module in (gmvae_lib.model, gmvae_lib.training):
-            patch.setattr(module, "as_batch", module.as_batch)  # put back what the next line changes
+            patch.setattr(
+                module, "as_batch", module.as_batch
+            )  # put back what the next line changes
         worker.in_double_precision()
-        yield {name: fit(worker.images(), *job) for name, job in worker.jobs().items()}
+        yield {name: fit(worker.data(name), *job) for name, job in worker.jobs().items()}
     torch.set_default_dtype(torch.float32)
     torch.set_num_threads(before)
 
@@ -65,12 +67,12 @@ def alone(worker):
 def together(tmp_path_factory):
     """The folder in which two processes have put the same trainings."""
     folder = tmp_path_factory.mktemp("together")
-    done = torchrun(WORKER, folder, "paper", "best", "both")
+    done = torchrun(WORKER, folder, "paper", "best", "both", "rows")
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
 
-@pytest.mark.parametrize("name", ["paper", "best", "both"])
+@pytest.mark.parametrize("name", ["paper", "best", "both", "rows"])
 def test_two_processes_train_as_one_does(alone, together, name):
     """Same global batch, same loss curve: mutual information, contrast, batch statistics and all.
 
@@ -79,7 +81,9 @@ def test_two_processes_train_as_one_does(alone, together, name):
     two = load_run(together / name)
     np.testing.assert_allclose(curve(two), curve(alone[name]), rtol=1e-6, atol=1e-8)
     assert len(two.history) == len(alone[name].history) >= 3
-    other = {k: np.array(v) for k, v in json.loads((together / f"{name}-1.json").read_text()).items()}
+    other = {
+        k: np.array(v) for k, v in json.loads((together / f"{name}-1.json").read_text()).items()
+    }
     for key, value in two.state.items():  # and both hold the same weights, bit for bit
         np.testing.assert_array_equal(other[key].astype(value.dtype), value, key)
 

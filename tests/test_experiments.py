@@ -1,5 +1,6 @@
 """The sweep: nested draws, the right images evaluated, resuming, and parallel runs."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -273,3 +274,22 @@ def test_forget_makes_room_for_a_new_posterior(letters, tmp_path):
     sweep(new, y, {"q": decoders(q)}, [10], [0], out=out, progress=False)
     assert set(pd.read_csv(out)["method"]) == {"recorder", *decoders(q)}
     experiments.forget(tmp_path / "none.csv", "q", decoders(q))
+
+
+def test_the_backend_does_not_change_the_table(tmp_path):
+    q, y = np.random.default_rng(0).dirichlet(np.ones(4), 60), np.arange(60) % 3
+
+    def table(**how):
+        methods = {"q": {"soft": SoftDecoder()}}
+        found = sweep({"q": q}, y, methods, [5, 10], range(2), progress=False, **how)
+        return found.drop(columns="seconds")
+
+    expected = table()
+    for backend in ("threading", "loky"):
+        pd.testing.assert_frame_equal(table(backend=backend, n_jobs=2), expected)
+    for package, backend in (("distributed", "dask"), ("ray", "ray")):
+        if importlib.util.find_spec(package) is None:
+            with pytest.raises(InputError, match=f"backend: found '{backend}', but {package}"):
+                table(backend=backend, n_jobs=2)
+        else:
+            pd.testing.assert_frame_equal(table(backend=backend, n_jobs=2), expected)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from gmvae_lib import GMVAE, GMVAEConfig
+from gmvae_lib import GMVAE, GMVAEConfig, objective
 from gmvae_lib.model import Encoded
 from gmvae_lib.objective import (
     bernoulli_log_likelihood,
@@ -24,6 +24,7 @@ from gmvae_lib.objective import (
     gaussian_log_likelihood,
     greatest_log_likelihood,
     log_likelihood,
+    log_likelihood_of_codes,
     mutual_information,
     truncated_elbo,
 )
@@ -293,11 +294,71 @@ def test_truncation_to_all_components_is_exact():
     noise = torch.randn(encoded.mean.shape, generator=torch.Generator().manual_seed(SEED))
     z = encoded.mean + (encoded.log_variance / 2).exp() * noise
     kl = gaussian_kl(encoded.mean, encoded.log_variance, model.prior_mean, model.prior_log_variance)
-    terms = truncated_elbo(model, x, encoded.logits.log_softmax(1), z, kl, top=5)
+    everything = torch.arange(5).expand(len(x), -1)
+    terms = truncated_elbo(model, x, encoded.logits.log_softmax(1), everything, z, kl, kl)
     for name in ("elbo", "reconstruction", "kl_z", "kl_c"):
         torch.testing.assert_close(getattr(terms, name), getattr(exact, name))
     assert terms.discarded.abs().max() == 0
     assert terms.loss_bound.abs().max() == 0
+
+
+@pytest.mark.parametrize("top", [1, 2, 4])
+def test_heads_of_the_kept_components_alone_give_the_same_elbo(top):
+    """Value and gradient with ``top`` heads an image against all K of them, in float64."""
+    model, x = small("heads")
+    few, full = model.encode(x, top), model.encode(x)
+    rows = torch.arange(len(x))[:, None]
+    for name in ("mean", "log_variance"):
+        torch.testing.assert_close(getattr(few, name), getattr(full, name)[rows, few.kept])
+    terms = elbo(model, x, few, torch.Generator().manual_seed(SEED))
+    noise = torch.randn(few.mean.shape, generator=torch.Generator().manual_seed(SEED)).double()
+    mean, log_variance = (getattr(full, name)[rows, few.kept] for name in ("mean", "log_variance"))
+    kl = gaussian_kl(full.mean, full.log_variance, model.prior_mean, model.prior_log_variance)
+    z = mean + (log_variance / 2).exp() * noise
+    log_q = full.logits.log_softmax(1)
+    expected = truncated_elbo(model, x, log_q, few.kept, z, kl.gather(1, few.kept), kl.detach())
+    torch.testing.assert_close(terms.elbo, expected.elbo)
+    torch.testing.assert_close(
+        gradients(terms.elbo.mean(), model), gradients(expected.elbo.mean(), model)
+    )
+    torch.testing.assert_close(terms.discarded, expected.discarded)
+    assert (terms.loss_bound >= expected.loss_bound).all()  # looser: it knows no KL of the others
+
+
+@pytest.mark.parametrize("piece", [1, 30, 1 << 20])
+@pytest.mark.parametrize("shape", [(7, 3), (7, 5, 3)])
+def test_likelihood_of_codes_is_that_of_their_logits(monkeypatch, piece, shape):
+    """Value and gradient of the fused operation against the plain one, whatever its pieces."""
+    monkeypatch.setattr(objective._LinearBernoulli, "PIECE", piece)
+    model, x = small("heads")
+    codes, weights = gaussians(4, *shape)[0], gaussians(5, *shape[:-1])[0]
+    found, expected = codes.clone().requires_grad_(), codes.clone().requires_grad_()
+    value = log_likelihood_of_codes(model, found, x)
+    plain = bernoulli_log_likelihood(model.decode(expected), x if len(shape) == 2 else x[:, None])
+    torch.testing.assert_close(value, plain)
+    torch.testing.assert_close(
+        gradients((weights * value).sum(), model), gradients((weights * plain).sum(), model)
+    )
+    torch.testing.assert_close(found.grad, expected.grad)
+    with pytest.raises(NotImplementedError, match="in x"):
+        log_likelihood_of_codes(model, codes, x.requires_grad_())
+
+
+def test_bf16_step_is_the_float32_step_to_its_rounding():
+    """The K-head loss to 1e-3 and its gradient to bf16's 8 bits, as the benchmarks ask."""
+    torch.manual_seed(0)
+    sizes = {"encoder_hidden": (64,), "decoder_hidden": (64, 64)}
+    model = GMVAE(GMVAEConfig(K=20, z_dim=16, learn_weights=True, **sizes))
+    x = (torch.rand(16, 784) < 0.2).float()
+
+    def step(enabled):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = -library_elbo(model, x, model.encode(x)).elbo.mean()
+        return loss.item(), gradients(loss, model)
+
+    (loss, gradient), (expected, wanted) = step(True), step(False)
+    assert loss == pytest.approx(expected, rel=1e-3)
+    assert (gradient - wanted).norm() < 0.01 * wanted.norm()
 
 
 @torch.no_grad()
@@ -312,7 +373,7 @@ def test_truncation_is_ignored_where_one_decode_serves_all():
 def test_truncation_decodes_only_what_it_keeps():
     model, x = small("heads")
     rows = []
-    model.decoder.register_forward_hook(lambda *call: rows.append(call[2][..., 0].numel()))
+    model.decoder[0].register_forward_hook(lambda *call: rows.append(call[2][..., 0].numel()))
     library_elbo(model, x, model.encode(x), top=2)
     library_elbo(model, x, model.encode(x))
     assert rows == [2 * len(x), 5 * len(x)]
