@@ -16,7 +16,7 @@ MOST_TYPICAL = 15  # images of each component: the first candidates
 SAMPLE = 5000  # images over which coverage is measured, and later candidates; at most
 
 
-def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
+def suggest(q, budget: int, neighbours=None, known=()) -> pd.DataFrame:
     """Choose the images to label: one after the other, the one that adds most coverage.
 
     Coverage is that of `max_herding`. At first the likeness is the mean of two cosines, of rows of
@@ -36,6 +36,8 @@ def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
     neighbours : int array [N, n], optional
         Rows of the nearest images (training.nearest), to smooth the posterior by. Without them q
         itself is in its place.
+    known : rows that have a label already, mostly because they were suggested before: left out of
+        the first ``budget`` + len(known) choices.
 
     Returns
     -------
@@ -48,6 +50,11 @@ def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
         If q is not a posterior, the budget not within 1 to N, or neighbours not rows of q.
     """
     q = _checked(q, budget)
+    if len(known):
+        if len(set(known)) >= len(q):
+            raise InputError(f"known: found all {len(q)} images, expected some without a label")
+        table = suggest(q, min(len(q), budget + len(known)), neighbours)
+        return table[~table["index"].isin(list(known))][:budget].reset_index(drop=True)
     smoothed = q if neighbours is None else smooth_posterior(q, neighbours)
     component, rank = typicality(smoothed)
     profile = _unit(q)
@@ -68,12 +75,13 @@ def suggest(q, budget: int, neighbours=None) -> pd.DataFrame:
     return pd.DataFrame({"index": index, "cluster": component[index], "reason": reason})
 
 
-def add_random(table, q, n: int, seed: int = 0) -> pd.DataFrame:
+def add_random(table, q, n: int, seed: int = 0, known=()) -> pd.DataFrame:
     """Draw images uniformly at random, to measure the accuracy by, and add them to those chosen.
 
     Parameters
     ----------
     table : DataFrame, from `suggest`. q : array [N, K]. n : int, 1 to N. seed : int, of the draw.
+    known : rows that have a label already; the draw is then among the others.
 
     Returns
     -------
@@ -81,9 +89,12 @@ def add_random(table, q, n: int, seed: int = 0) -> pd.DataFrame:
         The table, with "drawn at random" in the reason of every image drawn: a chosen one may be
         among them, since leaving it out would make the others no fair sample.
     """
-    if not 1 <= n <= len(q):
-        raise InputError(f"random: found {n}, expected 1 to {len(q)}, the number of images")
-    drawn = np.random.default_rng(seed).permutation(len(q))[:n]
+    free = np.setdiff1d(np.arange(len(q)), list(known))
+    if not 1 <= n <= len(free):
+        raise InputError(
+            f"random: found {n}, expected 1 to {len(free)}, the number of images without a label"
+        )
+    drawn = np.random.default_rng(seed).permutation(free)[:n]
     again = table["index"].isin(drawn)
     reason = table["reason"].mask(again, table["reason"] + f"; also {AT_RANDOM}")
     new = drawn[~np.isin(drawn, table["index"])]

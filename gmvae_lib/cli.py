@@ -15,7 +15,7 @@ from pathlib import Path
 from . import __version__
 from .config import PRESETS, preset
 from .errors import InputError
-from .labels import check_indices, guard, read_marked_labels
+from .labels import check_indices, guard, known_labels, read_marked_labels
 
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
 BACKENDS = ("loky", "threading", "dask", "ray")  # of joblib
@@ -98,8 +98,9 @@ def posterior(args) -> None:
 
 def suggest(args) -> None:
     """Write which images to label, and a page on which to label them."""
-    out = _output(args.out, args.images)
-    page = None if args.page is None else _output(args.page, args.images, argument="--page")
+    given = [args.labels] if args.labels else []
+    out = _output(args.out, args.images, *given)
+    page = None if args.page is None else _output(args.page, args.images, *given, argument="--page")
     if page is not None and page.absolute() == out.absolute():
         raise InputError(f"--page: found {page}, which --out is, expected another file")
     _keep_labels(out)
@@ -107,13 +108,16 @@ def suggest(args) -> None:
     from .choosing import suggest as choose
     from .pages import label_page
 
+    known = known_labels(args.labels) if args.labels else {}
     images = _images_for_run(args)
     q, neighbours = _posterior_and_neighbours(args, images)
-    table = choose(q, args.budget, neighbours if len(q) > 1 else None)
+    if known:
+        check_indices(args.labels, read_marked_labels(args.labels)[0], len(q), args.images)
+    table = choose(q, args.budget, neighbours if len(q) > 1 else None, known)
     if args.random:
-        table = add_random(table, q, args.random, args.seed)
+        table = add_random(table, q, args.random, args.seed, known)
     if page is not None:
-        text = label_page(images, table)
+        text = label_page(images, table, known)
         _write(page, lambda path: path.write_text(text, encoding="utf-8"))
         print(f"{page}: open it in a browser to label them")
     _write(out, lambda path: table.to_csv(path, index=False))
@@ -183,7 +187,7 @@ def report(args) -> None:
     run = load_run(args.run)
     unlike = unlike_training(run, images)
     notes = reading_notes(images, run.provenance.get("data")) + ([unlike] if unlike else [])
-    page = report_page(images, findings, args.run, args.images, notes)
+    page = report_page(images, findings, args.run, args.images, args.labels, notes)
     _write(out, lambda path: path.write_text(page, encoding="utf-8"))
     print(f"{out}: {accuracy_sentence(findings.accuracy)}")
     for warning in notes + findings.warnings:
@@ -459,6 +463,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--seed", type=_whole(0, 2**31 - 1), default=0, help="of the random ones")
     sub.add_argument("--out", required=True, metavar="CSV")
+    sub.add_argument("--labels", metavar="CSV", help="labels given so far, to suggest others")
     sub.add_argument("--page", metavar="HTML", help="also write a page on which to label them")
 
     sub = command(

@@ -64,7 +64,7 @@ def _crisp(images) -> str:
     return "crisp" if max(images.images.shape[1:3]) <= CRISP_UP_TO else ""
 
 
-def label_page(images, table) -> str:
+def label_page(images, table, known=None) -> str:
     """The page on which a person labels the images that `choosing.suggest` chose.
 
     It keeps the labels in the browser, under the sha256 of the images, and saves them as a CSV with
@@ -73,7 +73,12 @@ def label_page(images, table) -> str:
     Parameters
     ----------
     images : ImageSet. table : DataFrame with the columns index and reason.
+    known : {index: (label, reason)}, labels given before; they are saved with the new ones.
     """
+    known = {
+        int(index): {"label": str(label), "reason": str(reason)}
+        for index, (label, reason) in (known or {}).items()
+    }
     names = images.extra.get("path")
     items = [
         {
@@ -88,11 +93,11 @@ def label_page(images, table) -> str:
         version=__version__,
         name=escape(str(images.provenance["name"])),
         n=len(items),
-        others=f"{len(images) - len(items):,}",
+        others=f"{len(images) - len(items) - len(known):,}",
         crisp=_crisp(images),
         style=_template("page.css"),
         script=_template("label.js"),
-        data=_json({"sha256": images.provenance["sha256"], "items": items}),
+        data=_json({"sha256": images.provenance["sha256"], "items": items, "known": known}),
     )
 
 
@@ -118,12 +123,13 @@ def _range(accuracy) -> str:
     return f"{accuracy.low:.0%} to {accuracy.high:.0%}"
 
 
-def report_page(images, findings, run, source, notes=()) -> str:
+def report_page(images, findings, run, source, labels, notes=()) -> str:
     """The page that shows `report.examine`'s findings.
 
     Parameters
     ----------
-    images : ImageSet. findings : report.Findings. run, source : as given to the command line.
+    images : ImageSet. findings : report.Findings. run, source, labels : the run's folder, the
+        images and the labels, as given to the command line.
     notes : further warnings.
     """
     names = [escape(str(name)) for name in findings.classes]
@@ -175,9 +181,8 @@ def report_page(images, findings, run, source, notes=()) -> str:
         ),
         command=escape(
             f"python -m gmvae_lib suggest --run {shlex.quote(str(run))} "
-            f"--images {shlex.quote(str(source))} "
-            f"--budget {min(len(images), len(findings.index) + 50)} "
-            "--out to_label_next.csv --page label_next.html"
+            f"--images {shlex.quote(str(source))} --labels {shlex.quote(str(labels))} "
+            "--budget 50 --out to_label_next.csv --page label_next.html"
         ),
         how=_how(findings),
     )
@@ -216,7 +221,8 @@ def _percent(value) -> str:
 
 
 def _points(value) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
+    text = "–" if np.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
+    return "0" if text in ("+0.0", "−0.0") else text
 
 
 def _gain_table(gain) -> str:
@@ -279,11 +285,11 @@ def _gain_curve(gain, accuracy) -> str:
         f'<polyline class="chosen" points="{path("chosen")}"/>'
         f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">'
         "further labels</text>"
-        f'<g transform="translate({left + 12} {height - bottom - 42})">'
-        '<line class="chosen" x2="28" y1="0" y2="0"/><text class="key" x="36" y="4">suggested '
-        "(95% band)</text>"
-        '<line class="random" x2="28" y1="22" y2="22"/><text class="key" x="36" y="26">at random'
-        "</text></g></svg>"
+        "</svg>"
+        '<figcaption class="key small"><span><svg viewBox="0 0 28 4" aria-hidden="true"><line '
+        'class="chosen" x2="28" y1="2" y2="2"/></svg> suggested, with a 95% band</span> <span><svg '
+        'viewBox="0 0 28 4" aria-hidden="true"><line class="random" x2="28" y1="2" y2="2"/></svg> '
+        "at random</span></figcaption>"
     )
 
 
@@ -386,7 +392,7 @@ def _how(findings) -> str:
         parts.append(
             f"The accuracy is the share of the {accuracy.n} labelled images drawn at random that "
             "were predicted right so, with the exact binomial interval (Clopper and Pearson). Its "
-            "only bias is that each was predicted from a few labels less than there are."
+            "only bias is that each was predicted from one label less than there are."
         )
     else:
         parts.append(

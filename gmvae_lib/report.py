@@ -23,16 +23,15 @@ from .decoding import (
     log_evidence,
 )
 from .errors import InputError
-from .smoothing import asking_decoders
+from .smoothing import NeighbourDecoder, asking_decoders
 
-FOLDS = 20
 MIN_RANDOM = 10  # labels drawn at random, from which on they measure the accuracy
 DOUBT = 0.2  # of log(temperature), before any label was held out
 MISFIT = 0.03  # by how much the mean confidence misses the accuracy: about that on the letters
 MORE = (10, 25, 50, 100, 200)  # further labels
 SHOWN = 24  # doubtful images, and images to label next
 CONCENTRATION = 0.3  # prior mean of how mixed a cluster's labels are; see `simulate_gain`
-TRUTHS = 60  # simulated
+TRUTHS = 30  # simulated
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings
     smoothed, decoders = asking_decoders(q, neighbours)
     decoder = decoders["neighbours"]
     classes, given = np.unique(y, return_inverse=True)
-    held_out, known = held_out_proba(decoder, index, y, FOLDS, progress)
+    held_out, known = left_out(decoder, index, y, progress)
     temperature = fit_temperature(held_out, known & fair(at_random), y, DOUBT)
     held_out = at_temperature(held_out, temperature)
     proba = at_temperature(decoder.fit(index, y).predict_proba(np.arange(len(q))), temperature)
@@ -155,8 +154,19 @@ def random_temperature(decoder, features, y, at_random, progress=False) -> float
     """
     if not fair(at_random).any():
         return 1.0
-    held_out, known = held_out_proba(decoder, features, y, FOLDS, progress)
+    held_out, known = left_out(decoder, features, y, progress)
     return fit_temperature(held_out, known & at_random, y, DOUBT)
+
+
+def left_out(decoder, features, y, progress=False):
+    """What `held_out_proba` gives, each labelled point left out alone: accuracy hardly changes.
+
+    With 20 folds of 100 random labels it is measured at 95 labels, on the letters a point less.
+    """
+    if isinstance(decoder, NeighbourDecoder):
+        counts = pd.Series(y).map(pd.Series(y).value_counts()).to_numpy()
+        return decoder.leave_one_out(features, y), counts > 1
+    return held_out_proba(decoder, features, y, len(y), progress)
 
 
 def measured(right, how) -> Accuracy:
@@ -392,7 +402,7 @@ def _warnings(q, told, findings) -> list[str]:
     if len(classes) == 1:
         found.append("All labels are the same: nothing can be told apart.")
     used = np.exp(_entropy(q.mean(axis=0, dtype=np.float64)))
-    if used < max(2, len(classes), q.shape[1] / 4):
+    if used < max(1.5, len(classes) / 2, q.shape[1] / 4):
         found.append(
             f"The images fall into few clusters: {used:.0f} are in use of {q.shape[1]}, for "
             f"{len(classes)} labels. Train again with another seed, or for more epochs."

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmvae_lib.choosing import max_herding, one_a_cluster, suggest
+from gmvae_lib.choosing import add_random, max_herding, one_a_cluster, suggest
 from gmvae_lib.errors import InputError
+from gmvae_lib.labels import AT_RANDOM
 
 # three components of weight 2.2, 1.9 and 0.9 over five images; nothing falls to the fourth
 Q = np.array(
@@ -150,3 +151,30 @@ def test_bad_neighbours(neighbours, message):
     with pytest.raises(InputError) as caught:
         suggest(Q, 1, neighbours)
     assert message in str(caught.value)
+
+
+def test_images_with_a_label_are_not_suggested_again():
+    q = posterior(200, 8, 0)
+    first = suggest(q, 30)["index"].tolist()
+    both = suggest(q, 50)["index"].tolist()
+    assert suggest(q, 20, known=first)["index"].tolist() == both[30:]
+    assert len(suggest(q, 20, known=range(190))) == 10
+    with pytest.raises(InputError, match="found all 200 images"):
+        suggest(q, 20, known=range(200))
+
+
+def test_random_images_are_a_fair_sample_of_those_without_a_label():
+    q = posterior(60, 5, 1)
+    table, known = suggest(q, 12, known=range(10)), range(10)
+    hits = np.zeros(60)
+    for seed in range(400):
+        drawn = add_random(table, q, 20, seed, known)
+        marked = drawn["reason"].str.contains(AT_RANDOM)
+        assert marked.sum() == 20 and drawn["index"].is_unique
+        assert drawn["index"][:12].tolist() == table["index"].tolist()
+        hits[drawn.loc[marked, "index"]] += 1
+    assert hits[:10].sum() == 0
+    # 400 draws of 20 of 50: 160 each, standard deviation 9.8; chosen ones as often as others
+    assert np.abs(hits[10:] - 160).max() < 45
+    with pytest.raises(InputError, match="found 51, expected 1 to 50"):
+        add_random(table, q, 51, 0, known)

@@ -113,14 +113,24 @@ def test_suggest_page_random_and_report(gmvae, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count("<img ") > 30 and "http" not in page
 
+    again = gmvae(
+        f"suggest {ON_RUN} --labels {tmp_path}/labels.csv --budget 20 --random 10 "
+        f"--out {tmp_path}/next.csv --page {tmp_path}/next.html"
+    )
+    more = pd.read_csv(tmp_path / "next.csv")
+    assert again[0] == 0 and 20 <= len(more) <= 30
+    assert not more["index"].isin(table["index"]).any()
+
     line = f"predict {ON_RUN} --labels {tmp_path}/labels.csv --out {tmp_path}/sure.csv"
     assert gmvae(line)[0] == 0
-    middle = pd.read_csv(tmp_path / "sure.csv")["confidence"].median()
-    code, out, _ = gmvae(f"{line} --min-confidence {middle}")
+    every = pd.read_csv(tmp_path / "sure.csv", keep_default_na=False)
+    limit = every["confidence"].median()
+    code, out, _ = gmvae(f"{line} --min-confidence {limit}")
     sure = pd.read_csv(tmp_path / "sure.csv", keep_default_na=False)
     left = (sure["label"] == "").sum()
     assert f"{left} of {N} left without a label" in out and 0 < left < N
-    assert ((sure["confidence"] < middle) == (sure["label"] == "")).all()
+    assert (sure["confidence"] == every["confidence"]).all() and (every["label"] != "").all()
+    assert ((sure["confidence"] < limit) == (sure["label"] == "")).all()
 
 
 def test_labels_like_formulas_go_through_a_csv_and_back(gmvae, tmp_path):

@@ -59,7 +59,7 @@ def findings_of(images, names=("bolt", "nut", EVIL), n=40):
 def pages(tmp_path_factory, evil_set, table):
     """Both pages as files: {name: path}."""
     folder = tmp_path_factory.mktemp("pages")
-    report = report_page(evil_set, findings_of(evil_set), f"runs/{EVIL}", EVIL, [EVIL])
+    report = report_page(evil_set, findings_of(evil_set), f"runs/{EVIL}", EVIL, EVIL, [EVIL])
     for name, text in {"label": label_page(evil_set, table), "report": report}.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")
     return {path.stem: path for path in folder.iterdir()}
@@ -93,7 +93,7 @@ def test_label_page_holds_the_images_in_the_order_of_the_table(evil_set, table):
 def test_pages_of_colour_pictures(table):
     images = image_set(colour=True)
     assert "data:image/png" in label_page(images, table)
-    page = report_page(images, findings_of(images), "run", "images")
+    page = report_page(images, findings_of(images), "run", "images", "labels")
     assert "data:image/jpeg" in page and "data:image/png" not in page
 
 
@@ -104,13 +104,13 @@ def test_report_is_light_for_many_large_colour_pictures():
     neighbours = rng.integers(1000, size=(1000, 10))
     index = np.arange(200)
     found = examine(q, neighbours, index, index % 10, np.ones(200, bool))
-    assert len(report_page(ImageSet(noise), found, "run", "images")) < 3e6
+    assert len(report_page(ImageSet(noise), found, "run", "images", "labels")) < 3e6
 
 
 def test_report_with_one_label_and_with_all_labelled():
     images = image_set(n=12)
     for n, name in ((1, "bolt"), (12, "bolt")):
-        page = report_page(images, findings_of(images, (name,) * 3, n), "run", "images")
+        page = report_page(images, findings_of(images, (name,) * 3, n), "run", "images", "labels")
         assert "All labels are the same" in page and "nan" not in page
 
 
@@ -239,6 +239,20 @@ def test_labels_are_there_again_when_the_page_is_opened_again(browser, pages):
         assert "2 of 6 labelled" in page.inner_text("#all-title")
         assert page.inner_text("#place") == "3 of 6"
         assert opened.saved() == first
+
+
+@in_browser
+def test_labels_given_before_are_saved_with_the_new_ones(browser, evil_set, table, tmp_path):
+    known = {50: ("bolt", "drawn at random"), 51: ("=x", "")}
+    (tmp_path / "label.html").write_text(label_page(evil_set, table, known), encoding="utf-8")
+    with Opened(browser, tmp_path / "label.html") as opened:
+        assert opened.page.inner_text("#all-title") == "0 of 6 labelled, and 2 before"
+        opened.page.get_by_role("button", name="Label it bolt").click()
+        (tmp_path / "labels.csv").write_bytes(opened.saved())
+        assert opened.faults == []
+    lines, labels, at_random = read_marked_labels(tmp_path / "labels.csv")
+    assert list(lines) == [7, 50, 51]
+    assert (labels, at_random) == (["bolt", "bolt", "=x"], [False, True, False])
 
 
 @in_browser

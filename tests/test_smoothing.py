@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmvae_lib.decoding import GraphDecoder, cluster_affinity
+from gmvae_lib.decoding import GraphDecoder, cluster_affinity, held_out_proba
 from gmvae_lib.errors import InputError
 from gmvae_lib.smoothing import (
     NeighbourDecoder,
@@ -162,3 +162,15 @@ def test_bad_input_to_the_neighbour_decoder_is_named(changes, rows, message):
     decoder = NeighbourDecoder(**({"q": np.eye(4), "graph": graph} | changes))
     with pytest.raises(InputError, match=message):
         decoder.fit(np.array(rows), [0, 1])
+
+
+@given(problems(), st.integers(1, 3))
+@settings(deadline=None, max_examples=20)
+def test_leaving_one_out_is_fitting_without_it(problem, chunk):
+    q, neighbours = problem
+    rng = np.random.default_rng(len(q))
+    rows = rng.permutation(len(q))[: rng.integers(1, len(q) + 1)]
+    y = rng.choice(["a", "b", "c"], len(rows))
+    decoder = NeighbourDecoder(q, neighbour_graph(neighbours), steps=7)
+    expected, _ = held_out_proba(decoder, rows, y, len(rows))
+    np.testing.assert_allclose(decoder.leave_one_out(rows, y, chunk), expected, atol=1e-5)

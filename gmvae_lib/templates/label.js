@@ -14,7 +14,7 @@
   const skipped = new Set();
 
   function load() {
-    const kept = {};
+    const kept = Object.assign({}, data.known);
     try {
       const found = JSON.parse(localStorage.getItem(store)) || {};
       for (const index of Object.keys(found)) {
@@ -153,7 +153,7 @@
     text.value = labelOf(current);
     byId("progress").value = n;
     byId("all-title").textContent = n + " of " + items.length + " labelled" +
-      (elsewhere ? ", and " + elsewhere + " on an earlier page of these images" : "");
+      (elsewhere ? ", and " + elsewhere + " before" : "");
     byId("save").disabled = !Object.keys(labels).length;
     byId("undo").disabled = !history.length;
     byId("back").disabled = current === 0;
