@@ -32,10 +32,12 @@ class Encoded:
     log_variance: torch.Tensor  # same shape
 
 
-def _mlp(sizes, last_activation):
+def _mlp(sizes, last_activation, normalised=False):
     layers = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        layers.append(nn.Linear(n_in, n_out, bias=not normalised))
+        layers += [nn.BatchNorm1d(n_out)] if normalised else []
+        layers.append(nn.ReLU())
     return nn.Sequential(*(layers if last_activation else layers[:-1]))
 
 
@@ -82,7 +84,8 @@ class GMVAE(nn.Module):
             self.encoder, width = _ConvEncoder(config), config.features
         else:
             sizes = (config.n_pixels, *config.encoder_hidden)
-            self.encoder, width = _mlp(sizes, last_activation=True), sizes[-1]
+            self.encoder = _mlp(sizes, last_activation=True, normalised=config.encoder == "mlp-bn")
+            width = sizes[-1]
         self.cluster = nn.Linear(width, K)
         self.auxiliary = nn.ModuleList(nn.Linear(width, n) for n in config.auxiliary)
         if config.projection:
@@ -216,7 +219,9 @@ def embed(model: GMVAE, images, batch_size: int = 1000, device=None, progress: b
     q, features = [], []
     starts = range(0, len(pictures), batch_size)
     for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
-        h = model.encoder(as_batch(pictures[i : i + batch_size], model.config).to(device))
+        # also to the model's precision
+        x = as_batch(pictures[i : i + batch_size], model.config).to(model.prior_mean)
+        h = model.encoder(x)
         q.append(model.cluster(h).float().softmax(1).cpu().numpy())
         features.append(h.float().cpu().numpy())
     if not q:

@@ -154,6 +154,7 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : array [C]
     proba_ : float32 [N, C], p(l|x) of all images; rows sum to 1.
+    clusters_ : GraphDecoder, p_graph. near_ : float32 [N, C], s.
     """
 
     def __init__(self, q, graph, weight=0.99, steps=30, background=1.0):
@@ -175,21 +176,36 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         if not self.background > 0:
             raise InputError(f"background: found {self.background}; expected above 0")
         self.classes_, index = np.unique(y, return_inverse=True)
-        clusters = GraphDecoder(cluster_affinity(self.q)).fit(self.q[rows], y)
+        self.clusters_ = GraphDecoder(cluster_affinity(self.q)).fit(self.q[rows], y)
         sources = np.zeros((len(self.q), len(self.classes_)), dtype=np.float32)
         np.add.at(sources, (rows, index), 1)
         near = sources
         for _ in range(self.steps):
             near = np.float32(self.weight) * (self.graph @ near)
             near[rows] += np.float32(1 - self.weight) * sources[rows]
-        density = (near + self.background / len(near)) / (sources.sum(axis=0) + self.background)
-        proba = clusters.predict_proba(self.q) * density
-        self.proba_ = (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
+        self.near_ = near
+        self.proba_ = self._proba(self.q, near).astype(np.float32)
         return self
+
+    def _proba(self, q, near):
+        # in float32 as the sums of ones that it is
+        count = self.clusters_.class_count_.astype(np.float32)
+        density = (near + self.background / len(self.near_)) / (count + self.background)
+        proba = self.clusters_.predict_proba(q) * density
+        return proba / proba.sum(axis=1, keepdims=True)
 
     def predict_proba(self, rows):
         """p(l|x), float32 [n, C], of images by their row numbers."""
         return self.proba_[self._rows(rows)]
+
+    def predict_proba_later(self, q, neighbours):
+        """p(l|x), [M, C], of images that come after `fit`: they ask, and are asked by nobody.
+
+        q : array [M, K], best smoothed (`smooth_posterior` with ``others``).
+        neighbours : int array [M, n], the nearest of the N images to each.
+        """
+        asks = _mean_over(neighbours, len(q), len(self.near_))
+        return self._proba(q, np.float32(self.weight) * (asks @ self.near_))
 
     def predict(self, rows):
         return self.classes_[self.predict_proba(rows).argmax(axis=1)]
