@@ -32,7 +32,7 @@ from .errors import InputError
 from .experiments import decoders
 from .model import embed
 from .runs import load_run, save_run, write_atomically
-from .smoothing import NEIGHBOURS, asking_decoders, smooth_posterior
+from .smoothing import NEIGHBOURS, NeighbourDecoder, asking_decoders, smooth_posterior
 
 DECODERS = ("neighbours", "graph", "soft", "hard", "bayes")
 UNLABELLED = -1  # or None or "" among strings
@@ -81,7 +81,8 @@ class GMVAEClassifier(
     posterior_ : float32 [N, K], q(c|x) of the training rows
     features_ : float32 [N, F], what the encoder sees of them
     neighbours_ : int32 [N, n], the rows most like each
-    offset_, scale_ : arrays [D] or numbers, subtracted from X and divided by
+    offset_, scale_ : arrays [D] or numbers, subtracted from X and divided by; what run_.model
+        samples and reconstructs is on that scale
     classes_ : array [C]
     labelled_, labels_given_ : arrays [n], the training rows with a label, and their labels
     label_distributions_ : array [N, C], p(l|x) of the training rows, each seen among all
@@ -179,7 +180,7 @@ class GMVAEClassifier(
                 "which does not train again"
             )
         q, features = self._encode(self._scaled(self._validate(X)))
-        if self.decoder != "neighbours":
+        if not isinstance(self.decoder_, NeighbourDecoder):
             return self.decoder_.predict_proba(q)
         # float64: what is said of a row must not depend on the others in X, not by rounding either
         search = NearestNeighbors(n_neighbors=self.neighbours_.shape[1], algorithm="brute")
