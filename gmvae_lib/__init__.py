@@ -11,6 +11,7 @@ _MODULE_OF = {
     "BayesDecoder": "decoding",
     "GraphDecoder": "decoding",
     "GMVAE": "model",
+    "GMVAEClassifier": "classifier",
     "GMVAEConfig": "config",
     "HardDecoder": "decoding",
     "ImageSet": "images",

@@ -29,12 +29,14 @@ class GMVAEConfig:
         pixels or features, is learned (Rybkin et al. 2021). A variance for each would grow without
         bound the density of any feature that the decoder can repeat exactly, a constant one say.
     encoder
-        "mlp" (the published one) or "conv" (for images; strided convolutions).
+        "mlp" (the published one), "mlp-bn", the same with batch normalisation, without which the
+        consistency term can stay at its start where q(c|x) is flat, or "conv" (for images;
+        strided convolutions, with batch normalisation).
     posterior
         "heads", one q(z|x, c) a component as published, or "shared", the factorised
         q(c|x) q(z|x), whose ELBO is exact over c at one decode an image.
     encoder_hidden
-        widths of the MLP encoder.
+        widths of an MLP encoder.
     channels, features
         widths of the convolutional encoder and of its output.
     strides
@@ -93,11 +95,11 @@ class GMVAEConfig:
                 f'likelihood: found {self.likelihood!r}, expected "bernoulli" or "gaussian"'
             )
         if self.encoder == "conv" and len(shape) == 1:
-            raise InputError('encoder: found "conv" for rows of features, expected "mlp"')
+            raise InputError('encoder: found "conv" for rows of features, expected "mlp-bn"')
         if min(self.strides, default=1) < 1:
             raise InputError(f"strides: found {self.strides}, expected at least 1 each")
-        if self.encoder not in ("mlp", "conv"):
-            raise InputError(f'encoder: found {self.encoder!r}, expected "mlp" or "conv"')
+        if self.encoder not in ("mlp", "mlp-bn", "conv"):
+            raise InputError(f'encoder: found {self.encoder!r}, expected "mlp", "mlp-bn" or "conv"')
         if self.posterior not in ("heads", "shared"):
             raise InputError(f'posterior: found {self.posterior!r}, expected "heads" or "shared"')
 
@@ -307,11 +309,11 @@ def for_shape(config: GMVAEConfig, image_shape: tuple[int, ...]) -> GMVAEConfig:
     there are too few; rows of features get an MLP encoder of the same width instead.
     """
     image_shape = tuple(image_shape)
-    if config.encoder == "mlp" or image_shape == config.image_shape:
+    if config.encoder != "conv" or image_shape == config.image_shape:
         return replace(config, image_shape=image_shape)
     if len(image_shape) == 1:
         hidden = (2 * config.features, 2 * config.features, config.features)
-        return replace(config, image_shape=image_shape, encoder="mlp", encoder_hidden=hidden)
+        return replace(config, image_shape=image_shape, encoder="mlp-bn", encoder_hidden=hidden)
     halvings = max(1, math.ceil(math.log2(max(image_shape[:2]) / SMALLEST_SIDE)))
     missing = max(0, halvings - len(config.channels))
     return replace(

@@ -33,10 +33,12 @@ class Encoded:
     kept: torch.Tensor | None = None  # int [B, top]: the components of these heads, if not all
 
 
-def _mlp(sizes, last_activation):
+def _mlp(sizes, last_activation, normalised=False):
     layers = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        layers.append(nn.Linear(n_in, n_out, bias=not normalised))
+        layers += [nn.BatchNorm1d(n_out)] if normalised else []
+        layers.append(nn.ReLU())
     return nn.Sequential(*(layers if last_activation else layers[:-1]))
 
 
@@ -83,7 +85,8 @@ class GMVAE(nn.Module):
             self.encoder, width = _ConvEncoder(config), config.features
         else:
             sizes = (config.n_pixels, *config.encoder_hidden)
-            self.encoder, width = _mlp(sizes, last_activation=True), sizes[-1]
+            self.encoder = _mlp(sizes, last_activation=True, normalised=config.encoder == "mlp-bn")
+            width = sizes[-1]
         self.cluster = nn.Linear(width, K)
         self.auxiliary = nn.ModuleList(nn.Linear(width, n) for n in config.auxiliary)
         if config.projection:
@@ -266,7 +269,7 @@ def embed_batches(
     starts = range(rows.start, rows.stop, batch_size)
     for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
         batch = as_batch(pictures[i : min(i + batch_size, rows.stop)], model.config)
-        h = model.encoder(batch.to(device))
+        h = model.encoder(batch.to(model.prior_mean))  # to the model's precision, too
         yield model.cluster(h).float().softmax(1).cpu().numpy(), h.float().cpu().numpy()
 
 

@@ -2,7 +2,8 @@
 
 Layout of a run's folder (all files small, none pickled):
 config.json, weights.safetensors, history.csv, provenance.json, and for a published run
-posterior.npz, the sparse q(c|x) with the true labels. provenance.json holds the sha256 of the
+posterior.npz, the sparse q(c|x) with the true labels; for a `GMVAEClassifier`, classifier.npz,
+which the classifier writes and reads. provenance.json holds the sha256 of the
 other files; a file that was cut short or altered is refused.
 """
 
@@ -22,7 +23,7 @@ from .errors import InputError
 
 POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
 POSTERIOR_ENTRIES = 16  # this many of each row; rows are renormalised
-_FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz")
+_FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz", "classifier.npz")
 
 
 @dataclass

@@ -154,6 +154,7 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : array [C]
     proba_ : float32 [N, C], p(l|x) of all images; rows sum to 1.
+    clusters_ : GraphDecoder, p_graph. near_ : float32 [N, C], s.
     """
 
     def __init__(self, q, graph, weight=0.99, steps=30, background=1.0):
@@ -175,12 +176,11 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         if not self.background > 0:
             raise InputError(f"background: found {self.background}; expected above 0")
         self.classes_, index = np.unique(y, return_inverse=True)
-        clusters = GraphDecoder(cluster_affinity(self.q)).fit(self.q[rows], y)
+        self.clusters_ = GraphDecoder(cluster_affinity(self.q)).fit(self.q[rows], y)
         sources = np.zeros((len(self.q), len(self.classes_)), dtype=np.float32)
         np.add.at(sources, (rows, index), 1)
-        density = self._density(self._spread(rows, sources), sources.sum(axis=0))
-        proba = clusters.predict_proba(self.q) * density
-        self.proba_ = (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
+        self.near_ = self._spread(rows, sources)
+        self.proba_ = self._proba(self.q, self.near_).astype(np.float32)
         return self
 
     def leave_one_out(self, rows, y, chunk=200):
@@ -222,9 +222,24 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         """How densely each label lies, given how many labels of it there are."""
         return (near + self.background / len(self.q)) / (counts + self.background)
 
+    def _proba(self, q, near):
+        # in float32 as the sums of ones that it is
+        density = self._density(near, self.clusters_.class_count_.astype(np.float32))
+        proba = self.clusters_.predict_proba(q) * density
+        return proba / proba.sum(axis=1, keepdims=True)
+
     def predict_proba(self, rows):
         """p(l|x), float32 [n, C], of images by their row numbers."""
         return self.proba_[self._rows(rows)]
+
+    def predict_proba_later(self, q, neighbours):
+        """p(l|x), [M, C], of images that come after `fit`: they ask, and are asked by nobody.
+
+        q : array [M, K], best smoothed (`smooth_posterior` with ``others``).
+        neighbours : int array [M, n], the nearest of the N images to each.
+        """
+        asks = _mean_over(neighbours, len(q), len(self.near_))
+        return self._proba(q, np.float32(self.weight) * (asks @ self.near_))
 
     def predict(self, rows):
         return self.classes_[self.predict_proba(rows).argmax(axis=1)]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from .config import VIEWS
 from .distributed import SharedGenerator, draw, gather
 
-CORRUPTED = 0.3  # share of a row's features that a view replaces, on average
+CORRUPTED = 0.2  # share of a row's features that a view replaces, on average
 
 
 def flat_view(

@@ -45,7 +45,13 @@ def test_shapes(encoder, posterior, letters):
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 @pytest.mark.parametrize(
     ("encoder", "shape"),
-    [("conv", (9, 14)), ("conv", (12, 8, 3)), ("mlp", (6, 5, 3)), ("mlp", (7,)), ("conv", (3, 3))],
+    [
+        ("conv", (9, 14)),
+        ("conv", (12, 8, 3)),
+        ("mlp", (6, 5, 3)),
+        ("mlp-bn", (7,)),
+        ("conv", (3, 3)),
+    ],
 )
 def test_shapes_of_other_data(encoder, shape, likelihood):
     model = make(encoder, image_shape=shape, likelihood=likelihood)

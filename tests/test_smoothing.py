@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
 from gmvae_lib.decoding import GraphDecoder, cluster_affinity, held_out_proba
 from gmvae_lib.errors import InputError
@@ -174,3 +175,33 @@ def test_leaving_one_out_is_fitting_without_it(problem, chunk):
     decoder = NeighbourDecoder(q, neighbour_graph(neighbours), steps=7)
     expected, _ = held_out_proba(decoder, rows, y, len(rows))
     np.testing.assert_allclose(decoder.leave_one_out(rows, y, chunk), expected, atol=1e-5)
+
+
+def test_an_image_that_comes_later_gets_what_it_would_in_the_graph():
+    """Against the graph with the later images in it, which ask and are asked by nobody."""
+    rng = np.random.default_rng(0)
+    n, m, k = 300, 7, 5
+    cluster = np.arange(n + m) % k
+    q = 0.8 * np.eye(k)[cluster] + 0.2 * rng.dirichlet(np.ones(k), n + m)
+    alike = [np.flatnonzero(cluster[:n] == c) for c in cluster]
+    near = np.array([rng.choice(rows, 6) for rows in alike])
+    rows = np.arange(20)
+    y = np.where(rng.random(20) < 0.8, cluster[:20], 0)
+    smoothed, found = asking_decoders(q[:n], near[:n], q[n:], near[n:])
+    decoder = found["neighbours"].set_params(steps=400).fit(rows, y)
+    wanted = decoder.predict_proba(np.arange(n, n + m))
+    alone = asking_decoders(q[:n], near[:n])[1]["neighbours"].set_params(steps=400).fit(rows, y)
+    later = alone.predict_proba_later(smoothed[n:], near[n:])
+    # the later images also count as clusters' images and for the background: 7 in 307
+    np.testing.assert_allclose(later, wanted, atol=0.02)
+    one = alone.predict_proba_later(smoothed[n : n + 1], near[n : n + 1])
+    np.testing.assert_allclose(one[0], later[0], rtol=1e-6)  # whoever else comes
+    np.testing.assert_allclose(later.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_the_neighbour_decoder_keeps_to_scikit_learns_parameters():
+    """Its points are row numbers, so scikit-learn's checks, which bring features, cannot apply."""
+    decoder = NeighbourDecoder(np.eye(3), neighbour_graph(np.array([[1], [2], [0]])), steps=7)
+    copy = clone(decoder, safe=True)
+    assert copy.get_params()["steps"] == 7 and not hasattr(copy, "proba_")
+    assert copy.fit([[0], [2]], ["a", "b"]).predict([0, 2]).tolist() == ["a", "b"]

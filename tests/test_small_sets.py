@@ -1,0 +1,62 @@
+"""The study of small sets: the rule for K, resuming, and the committed table."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gmvae_lib import InputError, small_sets
+from gmvae_lib.small_sets import COLUMNS, SETS, cells, choose_components, chosen, load, study
+
+RESULTS = Path(__file__).parents[1] / "results" / "small_sets.csv"
+
+
+def test_the_smallest_number_of_components_that_agrees_nearly_best():
+    assert choose_components({10: 1.0, 20: 1.81, 40: 2.0}) == 20
+    assert choose_components({10: 1.0, 20: 1.79, 40: 2.0}) == 40
+    assert choose_components({40: 1.0, 10: 1.0}) == 10
+
+
+def test_sets():
+    for name in SETS:
+        X, y = load(name)
+        assert len(X) == len(y) and np.isfinite(X).all()
+        assert all(5 * K <= len(y) for _, K in cells(name))
+    with pytest.raises(InputError, match="set: found 'iris'"):
+        load("iris")
+
+
+def test_a_killed_study_goes_on_where_it_was(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    small = dict(sets=["wine"], epochs=2)
+    whole = study(tmp_path / "whole.csv", **small)
+    assert list(whole.columns) == COLUMNS
+    assert set(zip(whole["method"], whole["K"], strict=True)) == set(cells("wine"))
+    assert whole["mean"].between(0.2, 1).all() and (whole["low"] <= whole["mean"]).all()
+    assert whole["agreement"].notna().eq(whole["method"].eq("GMVAE")).all()
+    measure, done = small_sets.measure, []
+
+    def dying(*args, **parameters):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(args)
+        return measure(*args, **parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(small_sets, "measure", dying)
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "again.csv", **small)
+    assert len(pd.read_csv(tmp_path / "again.csv")) == 3 * len(small_sets.LABELS)
+    study(tmp_path / "again.csv", **small)
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_the_committed_table_is_whole():
+    table = pd.read_csv(RESULTS)
+    assert set(table["data"]) == set(SETS)
+    for name, part in table.groupby("data"):
+        assert set(zip(part["method"], part["K"], strict=True)) == set(cells(name))
+        assert part.groupby(["method", "K"])["n_labels"].agg(tuple).eq(small_sets.LABELS).all()
+    assert set(chosen(table)) == set(SETS)
