@@ -6,9 +6,13 @@ Nothing heavy is imported until a command runs, so that help comes at once.
 import argparse
 import csv
 import io
+import logging
 import os
 import re
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +21,7 @@ from .config import PRESETS, preset
 from .errors import InputError
 
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 IMAGES_HELP = (
     "an .npz with `images`, an IDX images file, a folder of pictures, or emnist-letters, mnist or "
     "rendered-letters"
@@ -27,15 +31,42 @@ IMAGES_HELP = (
 def main(argv=None) -> int:
     """Run one command; return its exit code: 0 only when its output is complete."""
     try:
-        args = _parser().parse_args(argv)
-        args.command(args)
-    except (InputError, OSError) as error:
-        print(f"gmvae: error: {_one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("gmvae: interrupted; a training goes on with --resume", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        with _heeding_sigterm():
+            args = _parser().parse_args(argv)
+            args.command(args)
+        return 0
+    except (InputError, OSError, FloatingPointError, MemoryError) as error:
+        code, message = BAD_INPUT, f"error: {_one_line(error)}"
+    except KeyboardInterrupt as error:
+        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        message = "interrupted; a training goes on with --resume"
+    # Here, where the error has let go of the work under way: its progress bar has ended its line.
+    print(f"gmvae: {message}", file=sys.stderr)
+    return code
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: to end like an interrupted command, tidily."""
+
+
+@contextmanager
+def _heeding_sigterm():
+    """Let SIGTERM end the command as ctrl-C does, unless the caller has a use for it."""
+    heeded = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    if heeded:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if heeded:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # ------------------------------------------------------------------ commands
@@ -43,7 +74,7 @@ def main(argv=None) -> int:
 
 def train(args) -> None:
     """Train without labels and write the run's folder."""
-    changes = {name: getattr(args, name) for name in ("epochs", "seed")}
+    changes = {n: getattr(args, n) for n in ("epochs", "seed", "learning_rate", "precision")}
     changes = {name: value for name, value in changes.items() if value is not None}
     images = _images(args.data, args)
     model_config, train_config = preset(args.preset, n_images=len(images), **changes)
@@ -52,6 +83,11 @@ def train(args) -> None:
         image_shape=images.images.shape[1:],
         K=model_config.K if args.k is None else args.k,
     )
+    if model_config.K > len(images):
+        raise InputError(
+            f"--k: found {model_config.K} components, expected at most {len(images)}, the number "
+            f"of images in {args.data}"
+        )
     device = _device(args.device)
     from .training import fit
 
@@ -114,6 +150,8 @@ def predict(args) -> None:
                 f"{args.labels}: line {line}: found index {i}, expected 0 to {len(q) - 1}, "
                 f"as {args.images} holds {len(q)} images"
             )
+    if len(set(labels)) == 1:
+        _warn(f"{args.labels}: found only the label {labels[0]!r}; every image gets it")
     share = decoder.fit(seen[list(index)], np.array(labels)).predict_proba(seen)
     table = pd.DataFrame(
         {
@@ -182,7 +220,7 @@ def read_labels(path) -> tuple[dict[int, int], list[str]]:
         text = data.decode("utf-8-sig")  # as spreadsheets write it
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {line}: found bytes that are not UTF-8 text") from None
+        raise InputError(f"{path}: line {line}: found bytes, expected UTF-8 text") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     seen: dict[int, tuple[int, str]] = {}
     try:
@@ -226,6 +264,7 @@ def _add_label(seen, path, line, index, label) -> None:
 def _images(source, args):
     from .images import load_images
 
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would print beside our line
     return load_images(source, data_dir=args.data_dir)
 
 
@@ -285,15 +324,21 @@ def _keep_labels(out) -> None:
             raise InputError(f"--out: found {out}, which holds labels, expected another file")
 
 
+def _warn(message) -> None:
+    print(f"gmvae: warning: {message}", file=sys.stderr)
+
+
 def _write(path, write) -> None:
-    from .runs import write_atomically
+    from .storage import write_atomically
 
     write_atomically(path, write)
 
 
 def _one_line(error) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}; expected to be able to read or write it"
+    if isinstance(error, MemoryError):
+        return "memory: found too little for this, expected room for the images and the model"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -304,6 +349,8 @@ class _Parser(argparse.ArgumentParser):
     """Reports a bad argument like every other bad input: one line, exit code 2."""
 
     def error(self, message):
+        if "expected" not in message:
+            message += f"; expected what {self.prog} --help shows"
         raise InputError(message)
 
 
@@ -318,6 +365,14 @@ def _whole(low, high=None):
         return value
 
     return parse
+
+
+def _positive(text):
+    """Type of an argument: a number above 0."""
+    value = float(text) if re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", text) else 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
+    return value
 
 
 def _counts(text):
@@ -364,7 +419,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
     sub.add_argument("--epochs", type=_whole(1), help="instead of the preset's")
     sub.add_argument("--seed", type=_whole(0, 2**31 - 1), help="of all randomness (default: 0)")
-    sub.add_argument("--k", type=_whole(1), metavar="K", help="components (default: 100)")
+    sub.add_argument("--k", type=_whole(2), metavar="K", help="components (default: 100)")
+    sub.add_argument("--learning-rate", type=_positive, help="instead of the preset's")
+    sub.add_argument("--precision", choices=("auto", "bf16", "float32"), help="default: auto")
 
     sub = command(
         posterior,
