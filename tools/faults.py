@@ -17,6 +17,7 @@ import signal
 import struct
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
@@ -67,6 +68,10 @@ class Child:
             os.dup2(handle, 2)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             torch.set_num_threads(1)
+            signal.signal(
+                signal.SIGINT, signal.default_int_handler
+            )  # shells turn it off behind `&`
+            tqdm.set_lock(threading.RLock())  # its own is shared by fork, also with those killed
             cli.preset = partial(preset, **SMALL)
             self._count(training._Trainer, "advance")
             self._count(experiments, "_run_cell")
@@ -301,12 +306,17 @@ def mounted(folder, options):
         folder.rmdir()
 
 
+def can_mount(folder) -> bool:
+    with mounted(folder, "size=64k") as libc:
+        return libc is not None
+
+
 def one(bench, fault, name, outcome, check) -> dict:
     """One row for one try: ``check(folder)`` returns (held, message)."""
     folder = Path(tempfile.mkdtemp(prefix="one.", dir=bench.work))
     held, message = check(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    message = message.replace(str(bench.work), "WORK")
+    message = message.replace(str(folder), "FOLDER").replace(str(bench.work), "WORK")
     return row(fault, name, 1, int(held), outcome, message, () if held else [message])
 
 
@@ -324,8 +334,6 @@ def full_disk(bench, name, folder):
     """Room for less than the output; after more room is made the command goes on."""
     room = max(4, bench.sizes[name] // 2 // 4096 * 4)
     with mounted(folder / "disk", f"size={room}k") as libc:
-        if libc is None:
-            return None
         inner = folder / "disk"
         filler = inner / "filler"
         if bench.sizes[name] < 8192:
@@ -350,8 +358,6 @@ def fill(path):
 
 def read_only(bench, name, folder):
     with mounted(folder / "disk", "size=64m") as libc:
-        if libc is None:
-            return None
         inner = folder / "disk"
         libc.mount(b"tmpfs", str(inner).encode(), b"tmpfs", 32 | 1, None)  # MS_RDONLY
         child = bench.start(name, inner)
@@ -468,28 +474,30 @@ def damaged(bench, what, tries, rng, folder) -> dict:
     return row("cut short or one bit altered", what, tries, held, "refused")
 
 
-def measure(bench, commands, tries, seed) -> list[dict]:
+def measure(bench, commands, tries, seed, part) -> list[dict]:
     rng = np.random.default_rng(seed)
-    rows = [
-        killed(bench, name, n, rng, how)
-        for how, n in (
-            ("at a random moment", tries),
-            ("before a file operation", -(-tries // 2)),
-            ("in the middle of a write", -(-tries // 2)),
-        )
-        for name in commands
-    ]
+    half = -(-tries // 2)
+    rows = []
+    for how, n in (("at a random moment", tries), ("before a file operation", half),
+                   ("in the middle of a write", half)):  # fmt: skip
+        if part in f"killed {how}":
+            rows += [killed(bench, name, n, rng, how) for name in commands]
+    if part in "other faults":
+        rows += other_faults(bench, commands, tries, rng)
+    return rows
+
+
+def other_faults(bench, commands, tries, rng) -> list[dict]:
+    rows = []
     again = "refused in one line, goes on afterwards, bit-identical"
     for fault, check in (("full disk", full_disk), ("read-only folder", read_only),
                          ("file larger than allowed", file_too_large)):  # fmt: skip
+        if check is not file_too_large and not can_mount(bench.work / "probe"):
+            print(f"{fault}: left out, as this process may not mount a disk")
+            continue
+        said = "refused in one line" if check is read_only else again
         for name in commands:
-            check_one = partial(check, bench, name)
-            with tempfile.TemporaryDirectory(dir=bench.work) as probe:
-                if check is not file_too_large and check_one(Path(probe)) is None:
-                    print(f"{fault}: left out, as this process may not mount a disk")
-                    break
-            said = "refused in one line" if check is read_only else again
-            rows.append(one(bench, fault, name, said, check_one))
+            rows.append(one(bench, fault, name, said, partial(check, bench, name)))
     for fault, check in (("data gone", vanished_data), ("other data", other_data),
                          ("output folder deleted", deleted_folder)):  # fmt: skip
         rows.append(one(bench, f"{fault} meanwhile", "train", again, partial(check, bench)))
@@ -518,13 +526,19 @@ def main(argv=None) -> int:
         help="kills at random moments; half as many others",
     )
     parser.add_argument("--commands", default=",".join(COMMANDS), help="default: all that write")
+    parser.add_argument("--part", default="", help="'random', 'operation', 'write' or 'other': "
+                        "the other rows of the table are kept")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "faults.csv")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="faults.") as work:
-        table = pd.DataFrame(
-            measure(Bench(Path(work)), args.commands.split(","), args.tries, args.seed)
-        )
+        bench, commands = Bench(Path(work)), args.commands.split(",")
+        table = pd.DataFrame(measure(bench, commands, args.tries, args.seed, args.part))
+    if args.part and args.out.is_file():
+        row_names = ["fault", "command"]
+        kept = pd.read_csv(args.out).set_index(row_names)
+        table = table.set_index(row_names)
+        table = pd.concat([kept[~kept.index.isin(table.index)], table]).reset_index()
     table.to_csv(args.out, index=False)
     total, held = table["tries"].sum(), table["held"].sum()
     print(f"{args.out}: {held} of {total} held")
