@@ -4,11 +4,14 @@ Nothing heavy is imported until a command runs, so that help comes at once.
 """
 
 import argparse
+import logging
 import os
 import re
+import signal
 import sys
+import threading
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from .labels import check_indices, guard, known_labels, read_marked_labels
 
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
 BACKENDS = ("loky", "threading", "dask", "ray")  # of joblib
-BAD_INPUT, INTERRUPTED = 2, 130
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 IMAGES_HELP = (
     "an .npz with `images`, an IDX images file, a folder of pictures, an .npy file or a folder of "
     "them (which stay on disk), or emnist-letters, mnist or rendered-letters"
@@ -29,15 +32,42 @@ IMAGES_HELP = (
 def main(argv=None) -> int:
     """Run one command; return its exit code: 0 only when its output is complete."""
     try:
-        args = _parser().parse_args(argv)
-        args.command(args)
-    except (InputError, OSError) as error:
-        print(f"gmvae: error: {_one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("gmvae: interrupted; a training goes on with --resume", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+        with _heeding_sigterm():
+            args = _parser().parse_args(argv)
+            args.command(args)
+        return 0
+    except (InputError, OSError, FloatingPointError, MemoryError) as error:
+        code, message = BAD_INPUT, f"error: {_one_line(error)}"
+    except KeyboardInterrupt as error:
+        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        message = "interrupted; a training goes on with --resume"
+    # Here, where the error has let go of the work under way: its progress bar has ended its line.
+    print(f"gmvae: {message}", file=sys.stderr)
+    return code
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: to end like an interrupted command, tidily."""
+
+
+@contextmanager
+def _heeding_sigterm():
+    """Let SIGTERM end the command as ctrl-C does, unless the caller has a use for it."""
+    heeded = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    if heeded:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if heeded:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # ------------------------------------------------------------------ commands
@@ -45,7 +75,7 @@ def main(argv=None) -> int:
 
 def train(args) -> None:
     """Train without labels and write the run's folder."""
-    changes = {name: getattr(args, name) for name in ("epochs", "seed")}
+    changes = {n: getattr(args, n) for n in ("epochs", "seed", "learning_rate", "precision")}
     changes = {name: value for name, value in changes.items() if value is not None}
     images = _images(args.data, args, {"size": args.size, "colour": args.colour})
     model_config, train_config = preset(
@@ -53,6 +83,11 @@ def train(args) -> None:
     )
     if args.k is not None:
         model_config = replace(model_config, K=args.k)
+    if model_config.K > len(images):
+        raise InputError(
+            f"--k: found {model_config.K} components, expected at most {len(images)}, the number "
+            f"of images in {args.data}"
+        )
     device = _device(args.device)
     from .distributed import processes
     from .training import fit
@@ -134,6 +169,8 @@ def predict(args) -> None:
     from .decoding import at_temperature
     from .report import random_temperature
 
+    if len(set(labels)) == 1:
+        _warn(f"{args.labels}: found only the label {labels[0]!r}; every image gets it")
     q, decoder, seen = _decoder(args, _images_for_run(args))
     check_indices(args.labels, index, len(q), args.images)
     labelled, y = seen[list(index)], np.array(labels)
@@ -231,6 +268,7 @@ def _images(source, args, rule=None, learned=None):
     """Read images by a rule, and say what was done to them or looks wrong."""
     from .images import load_images, reading_notes
 
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would print beside our line
     images = load_images(source, data_dir=args.data_dir, **(rule or {}))
     for note in reading_notes(images, learned):
         print(f"gmvae: note: {source}: {note}", file=sys.stderr)
@@ -322,15 +360,21 @@ def _keep_labels(out) -> None:
             raise InputError(f"--out: found {out}, which holds labels, expected another file")
 
 
+def _warn(message) -> None:
+    print(f"gmvae: warning: {message}", file=sys.stderr)
+
+
 def _write(path, write) -> None:
-    from .runs import write_atomically
+    from .storage import write_atomically
 
     write_atomically(path, write)
 
 
 def _one_line(error) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {error.strerror}; expected to be able to read or write it"
+    if isinstance(error, MemoryError):
+        return "memory: found too little for this, expected room for the images and the model"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -341,6 +385,8 @@ class _Parser(argparse.ArgumentParser):
     """Reports a bad argument like every other bad input: one line, exit code 2."""
 
     def error(self, message):
+        if "expected" not in message:
+            message += f"; expected what {self.prog} --help shows"
         raise InputError(message)
 
 
@@ -365,6 +411,14 @@ def _share(text):
         value = -1.0
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to 1")
+    return value
+
+
+def _positive(text):
+    """Type of an argument: a number above 0."""
+    value = float(text) if re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]{1,3})?", text) else 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number above 0")
     return value
 
 
@@ -427,7 +481,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
     sub.add_argument("--epochs", type=_whole(1), help="instead of the preset's")
     sub.add_argument("--seed", type=_whole(0, 2**31 - 1), help="of all randomness (default: 0)")
-    sub.add_argument("--k", type=_whole(1), metavar="K", help="components (default: 100)")
+    sub.add_argument("--k", type=_whole(2), metavar="K", help="components (default: 100)")
     sub.add_argument(
         "--size",
         type=_whole(8, 1024),
@@ -435,6 +489,8 @@ def _parser() -> argparse.ArgumentParser:
         help="fit every image into S x S pixels (default: 28 for pictures, else as they are)",
     )
     sub.add_argument("--colour", action="store_true", help="keep colours (default: grey)")
+    sub.add_argument("--learning-rate", type=_positive, help="instead of the preset's")
+    sub.add_argument("--precision", choices=("auto", "bf16", "float32"), help="default: auto")
 
     sub = command(
         posterior,

@@ -4,12 +4,31 @@ Torch is not imported here, so that the command line can show its help at once.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
+from typing import get_args, get_origin
 
 from .errors import InputError
 
 VIEWS = ("affine", "elastic", "thickness", "intensity")  # kinds of change in views.random_view
 PER_COMPONENT = 5  # images that a component needs at least, on average; see preset()
+
+
+def _check_types(config) -> None:
+    """Refuse a field that is not of its annotated type, as JSON or a caller may bring it."""
+    kinds = {int: (Integral, "a whole number"), float: (Real, "a finite number")}
+    kinds |= {bool: (bool, "True or False"), str: (str, "text")}
+    for entry in fields(config):
+        value, annotated = getattr(config, entry.name), entry.type
+        several = get_origin(annotated) is tuple
+        kind, expected = kinds[get_args(annotated)[0] if several else annotated]
+        fits = not several or isinstance(value, (tuple, list))
+        for part in value if several and fits else (value,):
+            fits = fits and isinstance(part, kind) and (kind is bool or not isinstance(part, bool))
+            fits = fits and (kind is not Real or -math.inf < part < math.inf)  # nor NaN
+        if not fits:
+            expected += ", several of them" if several else ""
+            raise InputError(f"{entry.name}: found {value!r:.60}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,7 @@ class GMVAEConfig:
     prior_std: float = 0.05
 
     def __post_init__(self):
+        _check_types(self)
         # JSON brings lists back; tuples keep the config hashable and comparable
         widths = ("encoder_hidden", "channels", "strides", "decoder_hidden", "auxiliary")
         for name in ("image_shape", *widths):
@@ -184,12 +204,14 @@ class TrainConfig:
     checkpoint_every: int = 500
 
     def __post_init__(self):
+        _check_types(self)
         object.__setattr__(self, "views", tuple(self.views))
         unknown = [kind for kind in self.views if kind not in VIEWS]
         if unknown:
             raise InputError(f"views: found {unknown[0]!r}, expected some of {', '.join(VIEWS)}")
-        if self.temperature <= 0:
-            raise InputError(f"temperature: found {self.temperature}, expected above 0")
+        for name in ("temperature", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name}: found {getattr(self, name)}, expected above 0")
         for name in ("epochs", "batch_size", "neighbours_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected at least 1")

@@ -5,6 +5,7 @@ accuracy on all the other images.
 """
 
 import hashlib
+import io
 import json
 import time
 from contextlib import ExitStack, contextmanager
@@ -28,7 +29,7 @@ from gmvae_lib.decoding import (
 )
 from gmvae_lib.errors import InputError
 from gmvae_lib.metrics import mean_and_interval
-from gmvae_lib.runs import write_atomically
+from gmvae_lib.storage import write_atomically
 
 COLUMNS = ("method", "n_labels", "seed", "accuracy", "n_evaluated", "seconds")
 CELL = list(COLUMNS[:3])
@@ -327,15 +328,18 @@ def _beside(out):
 def _read_rows(out):
     header = ",".join(COLUMNS)
     advice = "expected a table that `sweep` wrote (move the file away to start anew)"
-    text = out.read_text(encoding="utf-8")
-    if not text.startswith(header + "\n") or not text.endswith("\n"):
-        raise InputError(f"{out}: found another header or a cut-off end; {advice}")
     try:
-        table = pd.read_csv(
-            out,
-            dtype={"method": str, "n_labels": int, "seed": int, "n_evaluated": int},
-        )
-    except ValueError as error:
+        text = out.read_text(encoding="utf-8")
+        if not text.startswith(header + "\n") or not text.endswith("\n"):
+            raise InputError(f"{out}: found another header or a cut-off end; {advice}")
+        dtypes = {"method": str, "n_labels": int, "seed": int, "n_evaluated": int}
+        # by way of text: some versions of pandas lose the last digit of a float
+        exact = {"accuracy": str, "seconds": str}
+        table = pd.read_csv(io.StringIO(text), dtype=dtypes | exact)
+        table = table.astype(dict.fromkeys(exact, float))
+    except InputError:  # a ValueError too
+        raise
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{out}: found a row that cannot be read; {advice}") from error
     if table.isna().any(axis=None) or table.duplicated(CELL).any():
         raise InputError(f"{out}: found an incomplete or repeated row; {advice}")
@@ -346,17 +350,19 @@ def _same_data(beside, provenance):
     """The recorded provenance with new kinds of features added, if it is of the same data."""
     try:
         recorded = json.loads(beside.read_text(encoding="utf-8"))
-        labels, known = recorded["labels"], recorded["features"]
-    except (OSError, ValueError, KeyError) as error:
+        before = {"labels": recorded["labels"], **recorded["features"]}
+        digests = {what: str(described["sha256"]) for what, described in before.items()}
+        if not isinstance(recorded["n_images"], int):
+            raise TypeError("n_images")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{beside}: found no readable provenance; expected the one written with the table"
         ) from error
     now = {"labels": provenance["labels"], **provenance["features"]}
-    before = {"labels": labels, **known}
     for what in now.keys() & before.keys():
         if now[what] != before[what]:
             raise InputError(
-                f"{beside}: found {what} with sha256 {before[what]['sha256'][:12]}, expected "
+                f"{beside}: found {what} with sha256 {digests[what][:12]}, expected "
                 f"{now[what]['sha256'][:12]} as given; use another out for other data"
             )
-    return recorded | {"features": known | provenance["features"]}
+    return recorded | {"features": recorded["features"] | provenance["features"]}

@@ -11,6 +11,7 @@ import math
 import os
 import string
 import struct
+import warnings
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ import numpy as np
 from gmvae_lib.errors import InputError
 from gmvae_lib.glyphs import draw_letters
 from gmvae_lib.shards import ShardedImages
+from gmvae_lib.storage import check_size, read_npz
 
 DATASETS = ("emnist-letters", "mnist", "rendered-letters")
 LETTERS = tuple(string.ascii_lowercase)
@@ -385,10 +387,7 @@ def _read_idx(path, ndim) -> np.ndarray:
         with gzip.open(path, "rb") if packed else open(path, "rb") as file:
             shape = _read_idx_header(path, file, ndim)
             expected = math.prod(shape)
-            # Checked before anything is allocated; deflate packs by 1032 to 1 at most (zlib.net).
-            most = path.stat().st_size * (1032 if packed else 1)
-            if expected > most:
-                raise InputError(f"{path}: holds under {most} bytes; expected {expected} of data")
+            check_size(path, expected, path.stat().st_size, packed)
             data = np.empty(expected, np.uint8)
             filled = 0
             while filled < expected and (count := file.readinto(memoryview(data)[filled:])):
@@ -421,16 +420,7 @@ def _read_idx_header(path, file, ndim) -> tuple[int, ...]:
 
 
 def _load_npz(path) -> ImageSet:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("images", "labels") if name in archive}
-            found = ", ".join(archive.files) or "nothing"
-    # TypeError: a single .npy under this suffix, which is no context manager.
-    except (ValueError, OSError, TypeError, MemoryError, *UNPACKING_ERRORS) as error:
-        reason = _one_line(error)
-        raise InputError(f"{path}: not an NPZ of plain arrays ({reason}); expected one") from error
-    if "images" not in arrays:
-        raise InputError(f"{path}: holds {found}; expected an array `images`")
+    arrays = read_npz(path, ("images",), ("labels",))
     images = _as_bytes(arrays["images"], path)
     labels, class_names = arrays.get("labels"), ()
     if labels is not None:
@@ -517,10 +507,11 @@ def _open_picture(path, colour):
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as opened:
+        with warnings.catch_warnings(), Image.open(path) as opened:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _as_mode(ImageOps.exif_transpose(opened), "RGB" if colour else "L")
-    # Pillow raises SyntaxError for a broken PNG.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    # Over broken bytes, Pillow's many readers raise whatever they run into.
+    except Exception as error:
         reason = _one_line(error)
         raise InputError(f"{path}: not readable ({reason}); expected a complete picture") from error
 

@@ -51,7 +51,7 @@ def read_marked_labels(path) -> tuple[dict[int, int], list[str], list[bool]]:
         text = data.decode("utf-8-sig")  # as spreadsheets write it
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}: line {line}: found bytes that are not UTF-8 text") from None
+        raise InputError(f"{path}: line {line}: found bytes, expected UTF-8 text") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     seen: dict[int, tuple[int, str, bool]] = {}
     try:

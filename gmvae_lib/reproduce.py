@@ -143,7 +143,7 @@ def _kept(path: Path, make):
                 np.savez(handle, array)
 
         write_atomically(path, write)
-    return np.load(path)["arr_0"]
+    return np.load(path, allow_pickle=False)["arr_0"]
 
 
 def write_claims(results: Path):

@@ -9,8 +9,8 @@ other files; a file that was cut short or altered is refused.
 
 import hashlib
 import json
-import os
 import platform
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,9 +20,12 @@ import numpy as np
 
 from .config import GMVAEConfig, TrainConfig
 from .errors import InputError
+from .storage import read_npz, save_tensors, write_atomically
 
 POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
 POSTERIOR_ENTRIES = 16  # this many of each row; rows are renormalised
+_PACKED = ("shape", "counts", "columns", "log_values")  # see pack_posterior
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz", "classifier.npz")
 
 
@@ -57,6 +60,22 @@ class Run:
 
         from .model import GMVAE
 
+        where = self.path or "state"
+        try:
+            with torch.device("meta"):  # shapes only: takes no memory for what does not fit
+                expected = GMVAE(self.model_config).state_dict()
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise InputError(
+                f"{where}: no such model ({reason}), expected possible sizes"
+            ) from None
+        for name in sorted({*expected, *self.state}):
+            shapes = [tuple(part[name].shape) for part in (self.state, expected) if name in part]
+            if len(shapes) < 2 or shapes[0] != shapes[1]:
+                raise InputError(
+                    f"{where}: weights {name} do not fit the configuration, expected those of a "
+                    "model of its sizes"
+                )
         model = GMVAE(self.model_config)
         model.load_state_dict(
             {name: torch.from_numpy(np.array(value)) for name, value in self.state.items()}
@@ -85,23 +104,9 @@ def environment() -> dict:
     }
 
 
-def write_atomically(path: Path, write) -> None:
-    """Call write(temporary path), then move the file into place: never half a file."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save_run(run: Run, path) -> Path:
     """Write a run's folder; provenance.json, which vouches for the rest, comes last."""
     import pandas as pd
-    from safetensors.numpy import save_file
 
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
@@ -109,8 +114,7 @@ def save_run(run: Run, path) -> Path:
     write_atomically(
         path / "config.json", lambda p: p.write_text(json.dumps(config, indent=1) + "\n")
     )
-    state = {name: np.array(value, order="C") for name, value in run.state.items()}
-    write_atomically(path / "weights.safetensors", lambda p: save_file(state, p))
+    save_tensors(path / "weights.safetensors", run.state)
     history = pd.DataFrame(run.history)
     write_atomically(path / "history.csv", lambda p: history.to_csv(p, index=False))
     if run.posterior is not None:
@@ -139,6 +143,7 @@ def save_run(run: Run, path) -> Path:
 def load_run(path) -> Run:
     """Read a run's folder, refusing files that are not the ones that were written."""
     import pandas as pd
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     path = Path(path)
@@ -146,14 +151,9 @@ def load_run(path) -> Run:
         unfinished = (path / "checkpoint.safetensors").is_file()
         found = "an unfinished training" if unfinished else "no provenance.json"
         raise InputError(f"{path}: found {found}, expected the folder of a finished run")
-    try:
+    with _reading(path / "provenance.json"):
         provenance = json.loads((path / "provenance.json").read_text())
-        files = dict(provenance["files"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path / 'provenance.json'}: found no list of files ({type(error).__name__}), "
-            "expected the file that save_run writes"
-        ) from None
+        files = {str(name): str(digest) for name, digest in provenance["files"].items()}
     for name in ("config.json", "weights.safetensors", "history.csv"):
         files.setdefault(name, "")
     for name, expected in files.items():
@@ -165,27 +165,54 @@ def load_run(path) -> Run:
                 f"{path / name}: found sha256 {found[:12]}…, expected {expected[:12] or 'none'}… "
                 "as in provenance.json (cut short or altered)"
             )
-    config = json.loads((path / "config.json").read_text())
-    run = Run(
-        model_config=GMVAEConfig(**config["model"]),
-        train_config=TrainConfig(**config["training"]),
-        history=pd.read_csv(path / "history.csv").to_dict("records"),
-        provenance=provenance,
-        state=load_file(path / "weights.safetensors"),
-        path=path,
-    )
+    with _reading(path / "config.json"):
+        config = json.loads((path / "config.json").read_text())
+        configs = GMVAEConfig(**config["model"]), TrainConfig(**config["training"])
+    with _reading(path / "history.csv"):
+        history = pd.read_csv(path / "history.csv").to_dict("records")
+    with _reading(path / "weights.safetensors", SafetensorError):
+        state = load_file(path / "weights.safetensors")
+        if state["prior_logits"].shape != (configs[0].K,):
+            raise InputError(f"another number of components than the {configs[0].K} of config.json")
+    run = Run(*configs, history, provenance, state, path=path)
     if "posterior.npz" in files:
-        with np.load(path / "posterior.npz", allow_pickle=False) as columns:
-            run.posterior = unpack_posterior(columns)
-            if "labels" in columns:
-                run.labels = columns["labels"].astype(np.int64)
-                run.class_names = tuple(map(str, columns["class_names"]))
-            run.extra = {
-                name.removeprefix("extra_"): columns[name]
-                for name in columns
-                if name.startswith("extra_")
-            }
+        with _reading(path / "posterior.npz"):
+            _add_posterior(run, read_npz(path / "posterior.npz", _PACKED))
     return run
+
+
+@contextmanager
+def _reading(path, *further):
+    """Turn what a malformed file of a run makes its reader raise into an InputError."""
+    try:
+        yield
+    except (*_MALFORMED, *further) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        named = isinstance(error, InputError) and str(path) in reason
+        raise InputError(
+            reason if named else f"{path}: not readable ({reason}), expected what save_run writes"
+        ) from None
+
+
+def _add_posterior(run, columns) -> None:
+    """Take posterior, labels and further columns of a run from those of its posterior.npz."""
+    if columns["shape"].tolist()[1:] != [run.model_config.K]:  # before memory is taken for it
+        raise InputError(f"another number of components than {run.model_config.K}")
+    run.posterior = unpack_posterior(columns)
+    n = len(run.posterior)
+    run.extra = {
+        name.removeprefix("extra_"): column
+        for name, column in columns.items()
+        if name.startswith("extra_")
+    }
+    if "labels" in columns:
+        run.labels = columns["labels"].astype(np.int64)
+        run.class_names = tuple(map(str, columns["class_names"]))
+        if n and not 0 <= run.labels.min() <= run.labels.max() < len(run.class_names):
+            raise InputError(f"labels beyond {len(run.class_names)} class names")
+    for name, column in [("labels", run.labels), *run.extra.items()]:
+        if column is not None and column.shape[:1] != (n,):
+            raise InputError(f"{name} of shape {column.shape}, expected {n} rows")
 
 
 def pack_posterior(
@@ -210,10 +237,28 @@ def pack_posterior(
 
 def unpack_posterior(packed) -> np.ndarray:
     """Inverse of ``pack_posterior``: float32 [N, K], rows renormalised to sum to 1."""
-    q = np.zeros(tuple(packed["shape"]), np.float32)
-    rows = np.repeat(np.arange(len(q)), packed["counts"])
-    q[rows, packed["columns"]] = np.exp(packed["log_values"].astype(np.float32))
-    return q / q.sum(1, keepdims=True)
+    shape, counts, columns, log_values = (packed[name] for name in _PACKED)
+    whole_numbers = all(part.dtype.kind in "iu" for part in (shape, counts, columns))
+    if not (whole_numbers and log_values.dtype.kind == "f" and shape.shape == (2,)):
+        raise InputError("posterior: arrays of other types, expected those of pack_posterior")
+    n, K = map(int, shape)
+    fits = (
+        counts.shape == (n,)
+        and columns.shape == log_values.shape == (counts.sum(),)
+        and counts.min(initial=1) >= 1
+        and columns.min(initial=0) >= 0
+        and columns.max(initial=0) < max(K, 1)
+    )
+    if not fits:
+        raise InputError(f"posterior: entries that do not fit [{n}, {K}], expected some a row")
+    with np.errstate(over="ignore"):  # an infinite sum is refused below
+        values = np.exp(log_values.astype(np.float32))
+    q = np.zeros((n, K), np.float32)
+    q[np.repeat(np.arange(n), counts), columns] = values
+    total = q.sum(1, keepdims=True)
+    if not (np.isfinite(total) & (total > 0)).all():
+        raise InputError("posterior: rows that do not sum to a number above 0, expected shares")
+    return q / total
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,10 +23,12 @@ from .distributed import (
 from .errors import InputError
 from .model import GMVAE, Encoded, as_batch, default_device, embed_batches
 from .objective import consistency, contrast, elbo
-from .runs import Run, environment, load_run, save_run, write_atomically
+from .runs import Run, environment, load_run, save_run
+from .storage import exclusive, load_tensors, remove_leftovers, save_tensors, write_atomically
 from .views import flat_view
 
 CHECKPOINT = "checkpoint.safetensors"
+BAD_BATCH = "bad_batch.npz"  # the rows and pictures over which the loss ceased to be a number
 WARM_UP = 0.05  # share of the steps over which a "cosine" learning rate rises
 
 
@@ -60,20 +64,26 @@ def fit(
         finished = _prepare(out, resume, model_config, train_config, provenance)
         if finished is not None:
             return finished
-    trainer = _Trainer(pictures, model_config, train_config, default_device(device))
-    if out is not None and resume and (out / CHECKPOINT).is_file():
-        trainer.load(out / CHECKPOINT, provenance)
-    trainer.run(out, provenance, progress)
-    run = Run(
-        model_config,
-        train_config,
-        trainer.history,
-        {**provenance, "training": environment() | {"device": str(trainer.device)}},
-        {name: value.cpu().numpy() for name, value in trainer.model.state_dict().items()},
-    )
-    if out is not None and trainer.share.first:
-        save_run(run, out)
-        (out / CHECKPOINT).unlink(missing_ok=True)
+    writes = out is not None and share().first
+    with ExitStack() as held:
+        if writes:
+            held.enter_context(exclusive(out))
+            remove_leftovers(out)
+        trainer = _Trainer(pictures, model_config, train_config, default_device(device))
+        if out is not None and resume and (out / CHECKPOINT).is_file():
+            trainer.load(out / CHECKPOINT, provenance)
+        trainer.run(out, provenance, progress)
+        run = Run(
+            model_config,
+            train_config,
+            trainer.history,
+            {**provenance, "training": environment() | {"device": str(trainer.device)}},
+            {name: value.cpu().numpy() for name, value in trainer.model.state_dict().items()},
+        )
+        if writes:
+            save_run(run, out)
+            for name in (CHECKPOINT, BAD_BATCH):
+                (out / name).unlink(missing_ok=True)
     return run
 
 
@@ -88,12 +98,15 @@ def _check(pictures, model_config) -> None:
         raise InputError(f"images: found {n}, expected at least 2 to train on")
     if model_config.K > n:
         raise InputError(f"K: found {model_config.K}, expected at most {n}, the number of images")
+    if all((pictures[i : i + 1000] == pictures[:1]).all() for i in range(0, n, 1000)):
+        raise InputError(f"images: found {n} times the same, expected different ones")
 
 
 def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
     """Refuse to overwrite; return the run when ``out`` already holds it, finished."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: found a file, expected a folder to write the run to")
+    if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
+        found = "a folder that cannot be written to" if out.is_dir() else "a file"
+        raise InputError(f"{out}: found {found}, expected a folder to write the run to")
     finished = (out / "provenance.json").is_file()
     if not resume and (finished or (out / CHECKPOINT).is_file()):
         state = "a finished run" if finished else "an unfinished training"
@@ -105,7 +118,7 @@ def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
             {"model": asdict(run.model_config), "training": asdict(run.train_config)},
             {"model": asdict(model_config), "training": asdict(train_config)},
         )
-        _require_same(out, run.provenance["data"], provenance["data"])
+        _require_same(out, run.provenance.get("data", {}), provenance["data"])
         return run
     out.mkdir(parents=True, exist_ok=True)
     return None
@@ -312,7 +325,7 @@ class _Trainer:
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"loss: found {loss.item()} at step {self.step}, expected a finite number; "
-                "try a smaller learning_rate or precision='float32'"
+                f"{_ADVICE}"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -345,7 +358,11 @@ class _Trainer:
                 order, order_epoch = rng.permutation(len(self.pictures)), epoch
                 self.find_neighbours(epoch, i)
             rows = order[i * self.batch_size : (i + 1) * self.batch_size]
-            for name, value in self.advance(rows).items():
+            try:
+                logged = self.advance(rows)
+            except FloatingPointError as error:
+                raise FloatingPointError(self.keep_batch(out, rows, error)) from None
+            for name, value in logged.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
             bar.update()
             if i + 1 == self.steps_per_epoch:
@@ -353,9 +370,30 @@ class _Trainer:
                 bar.set_postfix({k: f"{v:.2f}" for k, v in self.history[-1].items() if k in _SHOWN})
             if out is not None and self.step % self.config.checkpoint_every == 0:
                 self.save(out / CHECKPOINT, provenance, time.perf_counter() - started)
+        self.require_finite()
         bar.close()
         if writer is not None:
             writer.close()
+
+    def keep_batch(self, out, rows, error) -> str:
+        """Save the batch at which the training broke; return the message that says where."""
+        if out is None:
+            return str(error)
+
+        def write(path):
+            with open(path, "wb") as handle:  # a handle, since savez adds .npz to a name
+                np.savez(handle, step=self.step, rows=rows, images=self.pictures[rows])
+
+        write_atomically(out / BAD_BATCH, write)
+        return f"{out / BAD_BATCH} (this batch): {error}"
+
+    def require_finite(self) -> None:
+        """Weights may break in the last step before they are kept, and no loss shows it."""
+        if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
+            raise FloatingPointError(
+                f"weights: found nan or inf after step {self.step}, expected finite numbers; "
+                f"{_ADVICE}"
+            )
 
     def find_neighbours(self, epoch, i) -> None:
         config = self.config
@@ -395,19 +433,17 @@ class _Trainer:
         self.sums = {}
         self.history.append({"epoch": epoch + 1, "seconds": elapsed - before, **means})
         if writer is not None:
-            for name, value in means.items():
-                writer.add_scalar(name, value, epoch + 1)
+            writer.add(means, epoch + 1)
 
     # ---- checkpoints ---------------------------------------------------------------------
 
     def save(self, path, provenance, elapsed) -> None:
-        from safetensors.torch import save_file
-
-        tensors = {f"model.{k}": v.cpu() for k, v in self.model.state_dict().items()}
+        self.require_finite()
+        tensors = {f"model.{k}": v.cpu().numpy() for k, v in self.model.state_dict().items()}
         for i, entry in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v.cpu() for k, v in entry.items()}
+            tensors |= {f"optimizer.{i}.{k}": v.cpu().numpy() for k, v in entry.items()}
         if self.neighbours is not None:
-            tensors["neighbours"] = torch.from_numpy(self.neighbours)
+            tensors["neighbours"] = self.neighbours
         before = sum(row["seconds"] for row in self.history)
         about = {
             "step": self.step,
@@ -417,35 +453,57 @@ class _Trainer:
             "training": asdict(self.config),
             "data": provenance["data"],
         }
-        tensors = {name: value.contiguous() for name, value in tensors.items()}
-        write_atomically(path, lambda p: save_file(tensors, p, {"about": json.dumps(about)}))
+        save_tensors(path, tensors, about)
 
     def load(self, path, provenance) -> None:
-        from safetensors import SafetensorError, safe_open
-
+        """Go on from a checkpoint, refusing one that is damaged or of another training."""
+        tensors, about = load_tensors(path)
         try:
-            with safe_open(path, "pt") as stored:
-                about = json.loads(stored.metadata()["about"])
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise InputError(
-                f"{path}: found no readable checkpoint ({error}), expected one that fit wrote"
-            ) from None
-        # a field that a checkpoint does not have came later, and stands at its default
-        for part, here, defaults in (
-            ("model", asdict(self.model.config), asdict(GMVAEConfig())),
-            ("training", asdict(self.config), asdict(TrainConfig())),
-            ("data", provenance["data"], {}),
-        ):
-            _require_same(path, defaults | about[part], here)
+            # a field that a checkpoint does not have came later, and stands at its default
+            for part, here, defaults in (
+                ("model", asdict(self.model.config), asdict(GMVAEConfig())),
+                ("training", asdict(self.config), asdict(TrainConfig())),
+                ("data", provenance["data"], {}),
+            ):
+                _require_same(path, defaults | about[part], here)
+            self.restore(tensors, about)
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: {reason}; expected a checkpoint that fit wrote") from None
+
+    def restore(self, tensors, about) -> None:
         self.step, self.history, self.sums = about["step"], about["history"], about["sums"]
-        self.neighbours = tensors["neighbours"].numpy() if "neighbours" in tensors else None
+        epochs = self.step // self.steps_per_epoch
+        if not 0 <= self.step <= self.n_steps or [r["epoch"] for r in self.history] != list(
+            range(1, epochs + 1)
+        ):
+            raise ValueError(f"step {self.step} after {len(self.history)} epochs")
+        times = [self.sums["seconds"], *(row["seconds"] for row in self.history)]
+        if not all(math.isfinite(value) for value in [*times, *self.sums.values()]):
+            raise ValueError("numbers that are not finite")
+        self.neighbours = tensors.get("neighbours")
+        if self.neighbours is not None and not (
+            self.neighbours.dtype == np.int32
+            and self.neighbours.shape[:1] == (len(self.pictures),)
+            and self.neighbours.ndim == 2
+            and 0 <= self.neighbours.min() <= self.neighbours.max() < len(self.pictures)
+        ):
+            raise ValueError("neighbours that are no rows of the images")
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
         self.model.load_state_dict(_below(tensors, "model."))
         optimizer = self.optimizer.state_dict()
         for name, value in _below(tensors, "optimizer.").items():
             i, key = name.split(".", 1)
             optimizer["state"].setdefault(int(i), {})[key] = value
         self.optimizer.load_state_dict(optimizer)
+        for parameter, entry in self.optimizer.state.items():
+            if any(value.shape not in (parameter.shape, ()) for value in entry.values()):
+                raise ValueError("an optimizer of other sizes")
+
+
+_ADVICE = "train anew with a smaller learning_rate or precision='float32'"
 
 
 class _Objective(torch.nn.Module):
@@ -509,12 +567,41 @@ def nearest(
     return found.numpy()
 
 
-def _tensorboard(out):
-    """A TensorBoard writer into the run's folder, where TensorBoard is installed."""
+class _EventLog:
+    """TensorBoard's event file, written by this thread: a full disk then stops the training.
+
+    torch's SummaryWriter writes in a thread of its own, which dies with a traceback and unnoticed.
+    """
+
+    def __init__(self, folder):
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self.Event, self.Summary = event_pb2.Event, summary_pb2.Summary
+        folder.mkdir(exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
+        self.records = RecordWriter(open(folder / name, "wb"))
+        self._write(file_version="brain.Event:2")
+
+    def add(self, means: dict[str, float], epoch: int) -> None:
+        values = [self.Summary.Value(tag=k, simple_value=v) for k, v in means.items()]
+        self._write(step=epoch, summary=self.Summary(value=values))
+
+    def _write(self, **fields) -> None:
+        self.records.write(self.Event(wall_time=time.time(), **fields).SerializeToString())
+        self.records.flush()
+
+    def close(self) -> None:
+        self.records.close()
+
+
+def _tensorboard(out) -> _EventLog | None:
+    """A log for TensorBoard in the run's folder, where TensorBoard is installed."""
     if out is None:
         return None
+    if (out / "tensorboard").is_symlink():
+        raise InputError(f"{out / 'tensorboard'}: found a link, expected a folder inside the run")
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        return _EventLog(out / "tensorboard")
     except ImportError:
         return None
-    return SummaryWriter(out / "tensorboard")

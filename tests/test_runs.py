@@ -1,5 +1,6 @@
 """A run on disk: round trip, sparse posterior, refusal of files that are not the written ones."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -124,3 +125,63 @@ def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, fails)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def written_again(folder, name, change):
+    """Change a file of a run and its hash with it."""
+    path = folder / name
+    change(path)
+    about = json.loads((folder / "provenance.json").read_text())
+    about["files"][name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "provenance.json").write_text(json.dumps(about))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"K": 5', '"K": 6', "weights.safetensors: .*components"),
+        ('"K": 5', '"K": "many"', "config.json: .*K: found 'many', expected a whole number"),
+        ('"z_dim": 2', '"z_dim": 9999999999', "do not fit the configuration"),
+        ('"z_dim": 2', '"depth": 2', "config.json: .*depth"),
+        ('"epochs": 2', '"epochs": 1e999', "config.json: .*epochs: found inf"),
+        ('"prior_std": 0.05', '"prior_std": NaN', "prior_std: found nan, expected a finite"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused_although_hashed(
+    run, tmp_path, old, new, message
+):
+    save_run(run, tmp_path)
+    written_again(
+        tmp_path, "config.json", lambda path: path.write_text(path.read_text().replace(old, new))
+    )
+    with pytest.raises(InputError, match=message) as caught:
+        _ = load_run(tmp_path).model
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("shape", np.array([2**40, 5])),
+        ("shape", np.array([30, 2**40])),
+        ("counts", np.zeros(30, np.uint8)),
+        ("columns", np.full(150, 5, np.uint8)),
+        ("log_values", np.full(150, np.nan, np.float16)),
+        ("labels", np.full(30, 3, np.uint8)),
+        ("labels", np.zeros(29, np.uint8)),
+        ("extra_case", np.zeros(29, np.uint8)),
+    ],
+)
+def test_a_posterior_that_cannot_be_is_refused_although_hashed(run, tmp_path, name, value):
+    run.posterior = np.full((30, 5), 0.2, np.float32)
+    save_run(run, tmp_path)
+
+    def change(path):
+        with np.load(path, allow_pickle=False) as stored:
+            columns = dict(stored)
+        assert name in columns
+        np.savez(path, **columns | {name: value})
+
+    written_again(tmp_path, "posterior.npz", change)
+    with pytest.raises(InputError, match="posterior.npz"):
+        load_run(tmp_path)

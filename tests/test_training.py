@@ -14,6 +14,7 @@ from gmvae_lib.images import ImageSet
 from gmvae_lib.metrics import components_in_use, purity
 from gmvae_lib.model import as_batch
 from gmvae_lib.objective import elbo
+from gmvae_lib.storage import load_tensors
 from gmvae_lib.training import CHECKPOINT, nearest
 
 
@@ -204,20 +205,41 @@ def test_unfinished_training_is_not_overwritten(few, tiny, tmp_path, monkeypatch
         fit(few, model_config, replace(train_config, epochs=9), out=out, resume=True)
     data = (out / CHECKPOINT).read_bytes()
     (out / CHECKPOINT).write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="found no readable checkpoint"):
+    with pytest.raises(InputError, match="not readable"):
         fit(few, *tiny, out=out, resume=True)
 
 
-def test_a_loss_that_is_not_finite_stops(few, tiny, monkeypatch):
+def test_a_loss_that_is_not_finite_stops(few, tiny, tmp_path, monkeypatch):
     def broken(self, rows):
         return torch.tensor(float("nan")), {}
 
     monkeypatch.setattr(training_module._Trainer, "loss", broken)
     with pytest.raises(FloatingPointError, match="loss: found nan at step 0"):
         fit(few, *tiny)
+    with pytest.raises(FloatingPointError, match="bad_batch.npz .*smaller learning_rate"):
+        fit(few, *tiny, out=tmp_path / "run")
+    with np.load(tmp_path / "run" / "bad_batch.npz", allow_pickle=False) as kept:
+        assert kept["step"] == 0
+        np.testing.assert_array_equal(kept["images"], few.images[kept["rows"]])
 
 
-def test_bad_images(tiny, tmp_path):
+def test_weights_that_are_not_finite_are_not_kept(few, tiny, tmp_path, monkeypatch):
+    """The last step before a checkpoint may break the weights, and no loss shows it."""
+    advance = training_module._Trainer.advance
+
+    def breaking(self, rows):
+        logged = advance(self, rows)
+        if self.step == 6:
+            self.model.cluster.bias.data[0] = float("inf")
+        return logged
+
+    monkeypatch.setattr(training_module._Trainer, "advance", breaking)
+    with pytest.raises(FloatingPointError, match="weights: found nan or inf after step 6"):
+        fit(few, *tiny, out=tmp_path / "run")
+    assert load_tensors(tmp_path / "run" / CHECKPOINT)[1]["step"] == 3
+
+
+def test_bad_images(few, tiny, tmp_path):
     with pytest.raises(InputError, match="images: found 1, expected at least 2"):
         fit(np.zeros((1, 28, 28), np.uint8), *tiny)
     with pytest.raises(InputError, match="K: found 12, expected at most 5, the number of images"):
@@ -228,9 +250,11 @@ def test_bad_images(tiny, tmp_path):
         fit(late, *tiny)
     with pytest.raises(InputError, match=r"found shape \(1, 9, 9\)"):
         fit(np.zeros((5, 9, 9), np.uint8), *tiny)
+    with pytest.raises(InputError, match="images: found 5 times the same"):
+        fit(np.zeros((5, 28, 28), np.uint8), *tiny)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="found a file, expected a folder"):
-        fit(np.zeros((20, 28, 28), np.uint8), *tiny, out=tmp_path / "file")
+        fit(few, *tiny, out=tmp_path / "file")
 
 
 @pytest.mark.parametrize(
