@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import gmvae_lib
 from gmvae_lib import InputError, load_images
-from gmvae_lib.cli import read_labels
+from gmvae_lib.labels import read_labels
 from gmvae_lib.storage import (
     check_size,
     exclusive,

@@ -35,8 +35,8 @@ import torch
 from PIL import Image
 
 from gmvae_lib import GMVAEConfig, Run, TrainConfig, experiments, load_images, load_run, save_run
-from gmvae_lib.cli import read_labels
 from gmvae_lib.errors import InputError
+from gmvae_lib.labels import read_labels
 from gmvae_lib.storage import _digest, load_tensors
 from gmvae_lib.training import CHECKPOINT, _Trainer
 
