@@ -181,7 +181,9 @@ def expected_accuracy(right, at_random, confidence, spread) -> Accuracy:
 
     Parameters
     ----------
-    right : bool [n], whether each labelled image was predicted right without its own label.
+    right : bool [n], whether each labelled image was predicted right without its own label. They
+        are not quite independent, so that the interval is too narrow where the decoder still
+        depends much on single labels (on the letters: the graph decoder with 80 of them).
     at_random : bool [n]. With `MIN_RANDOM` of them or more, they decide: no bias but that of the
         labels held out. Chosen images say little by cross-validation, since each stands for a group
         that no other label stands for; then the mean confidence decides.
