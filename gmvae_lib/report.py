@@ -99,7 +99,7 @@ def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings
     decoder = decoders["neighbours"]
     classes, given = np.unique(y, return_inverse=True)
     held_out, known = left_out(decoder, index, y, progress)
-    temperature = fit_temperature(held_out, known & fair(at_random), y, DOUBT)
+    temperature = max(1.0, fit_temperature(held_out, known & fair(at_random), y, DOUBT))
     held_out = at_temperature(held_out, temperature)
     proba = at_temperature(decoder.fit(index, y).predict_proba(np.arange(len(q))), temperature)
     unlabelled = np.ones(len(q), bool)
@@ -155,7 +155,9 @@ def random_temperature(decoder, features, y, at_random, progress=False) -> float
     if not fair(at_random).any():
         return 1.0
     held_out, known = left_out(decoder, features, y, progress)
-    return fit_temperature(held_out, known & at_random, y, DOUBT)
+    found = fit_temperature(held_out, known & at_random, y, DOUBT)
+    # this decoder is never too timid; a few labels that all come out right would say that it is
+    return max(1.0, found) if isinstance(decoder, NeighbourDecoder) else found
 
 
 def left_out(decoder, features, y, progress=False):
@@ -181,7 +183,9 @@ def expected_accuracy(right, at_random, confidence, spread) -> Accuracy:
 
     Parameters
     ----------
-    right : bool [n], whether each labelled image was predicted right without its own label.
+    right : bool [n], whether each labelled image was predicted right without its own label. They
+        are not quite independent, so that the interval is too narrow where the decoder still
+        depends much on single labels (on the letters: the graph decoder with 80 of them).
     at_random : bool [n]. With `MIN_RANDOM` of them or more, they decide: no bias but that of the
         labels held out. Chosen images say little by cross-validation, since each stands for a group
         that no other label stands for; then the mean confidence decides.
