@@ -1,4 +1,4 @@
-"""Measure, print and keep: ``python -m benchmarks [theory] [step] [inference] [studies]``."""
+"""Measure, print and keep: ``python -m benchmarks [theory] [step] ...``."""
 
 import argparse
 import importlib
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gmvae_lib.runs import environment, write_atomically
 
-MODULES = ("theory", "step", "inference", "studies")
+MODULES = ("theory", "step", "training", "inference", "studies", "growth")
 
 
 def main():
@@ -29,7 +29,8 @@ def main():
         with threadpool_limits(args.threads):
             rows = importlib.import_module(f"benchmarks.{name}").rows()
         for row in rows:
-            print(f"{row['what']}: {row['value']:.3g} {row['unit']}, against {row['against']}")
+            value = "not measured" if row["value"] is None else f"{row['value']:.3g} {row['unit']}"
+            print(f"{row['what']}: {value}, against {row['against']}")
         about = {"module": name, "threads": args.threads, **environment()}
         kept = [row for row in kept if row["module"] != name] + [about | row for row in rows]
         text = json.dumps(kept, indent=1) + "\n"

@@ -14,7 +14,14 @@ import torch
 import gmvae_lib.model
 import gmvae_lib.training
 from gmvae_lib import InputError, fit, load_run
-from gmvae_lib.distributed import Share, SharedGenerator, draw, processes, share
+from gmvae_lib.distributed import (
+    Share,
+    SharedGenerator,
+    draw,
+    on_device,
+    processes,
+    share,
+)
 from gmvae_lib.training import CHECKPOINT
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -144,6 +151,20 @@ def test_parts_of_a_draw_are_those_of_one_process(function):
         draw(function, (4, 3), SharedGenerator(generator(), Share(rank, 3))) for rank in range(3)
     ]
     assert torch.equal(torch.cat(parts), whole)
+
+
+def test_draws_on_a_gpu_come_from_a_generator_there(monkeypatch):
+    """What would be a GPU's generator is seeded by the CPU's, alike in every process."""
+    cpu = torch.device("cpu")
+    generator = torch.Generator()
+    assert on_device(generator, cpu) is generator and on_device(None, cpu) is None
+    made = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda device=None: made())  # no GPU here
+    shared = SharedGenerator(made().manual_seed(1), Share(1, 2))
+    moved = on_device(shared, torch.device("cuda"))
+    alone = on_device(made().manual_seed(1), torch.device("cuda"))
+    assert moved.share == shared.share and moved.generator is not shared.generator
+    assert torch.equal(draw(torch.rand, (2, 3), moved), draw(torch.rand, (4, 3), alone)[2:])
 
 
 def test_unequal_parts_of_a_batch_are_refused():
