@@ -1207,6 +1207,7 @@ def growth(rows):
     colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, WINE, GREY)
     scales = {"seconds": 1.0, "bytes": 1e-6}
     for ax, (measured, scale) in zip(axes, scales.items(), strict=True):
+        ends = []
         for task, colour, marker in zip(tasks, colours, itertools.cycle("osD^vP"), strict=False):
             row = next(r for r in rows if (r["task"], r["measured"]) == (task, measured))
             points = sorted(row["points"], key=lambda point: point["size"])
@@ -1216,12 +1217,18 @@ def growth(rows):
                 color=colour, marker=marker, ms=5,
                 label=f"{task.replace('_', ' ')} ({row['variable']})",
             )  # fmt: skip
-            ax.annotate(
-                f"{row['value']:.2f}", (sizes[-1] / sizes[0], points[-1][measured] * scale),
-                xytext=(5, 0), textcoords="offset points", color=colour, va="center", fontsize=9,
-            )  # fmt: skip
+            largest = sizes[-1] / sizes[0]
+            ends.append((points[-1][measured] * scale, f"{row['value']:.2f}", colour))
         ax.set_xscale("log")
         ax.set_yscale("log")
+        low, high = np.log(ax.get_ylim())
+        place = -np.inf
+        for value, text, colour in sorted(ends):  # upwards, each clear of the one below
+            place = max(np.log(value), place + 0.05 * (high - low))
+            ax.annotate(
+                text, (largest, np.exp(place)), xytext=(6, 0), textcoords="offset points",
+                color=colour, va="center", fontsize=9, annotation_clip=False,
+            )  # fmt: skip
         ax.set_xlabel("times the smallest size")
     axes[0].set_ylabel("seconds")
     axes[1].set_ylabel("memory beyond the start, MB")
