@@ -1,14 +1,15 @@
-"""Measure, print and keep: ``python -m benchmarks [theory] [step] [inference] [studies]``."""
+"""Measure, print and keep: ``python -m benchmarks [theory] [step] ...``."""
 
 import argparse
 import importlib
 import json
 import os
+import platform
 from pathlib import Path
 
 from gmvae_lib.runs import environment, write_atomically
 
-MODULES = ("theory", "step", "inference", "studies")
+MODULES = ("theory", "step", "training", "inference", "studies", "growth")
 
 
 def main():
@@ -29,11 +30,22 @@ def main():
         with threadpool_limits(args.threads):
             rows = importlib.import_module(f"benchmarks.{name}").rows()
         for row in rows:
-            print(f"{row['what']}: {row['value']:.3g} {row['unit']}, against {row['against']}")
-        about = {"module": name, "threads": args.threads, **environment()}
+            value = "not measured" if row["value"] is None else f"{row['value']:.3g} {row['unit']}"
+            print(f"{row['what']}: {value}, against {row['against']}")
+        about = {"module": name, "threads": args.threads, "processor": processor()}
+        about |= environment()
         kept = [row for row in kept if row["module"] != name] + [about | row for row in rows]
         text = json.dumps(kept, indent=1) + "\n"
         write_atomically(args.out, lambda p, text=text: p.write_text(text))
+
+
+def processor() -> str:
+    """The processor's name as the system knows it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model n"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

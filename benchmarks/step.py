@@ -6,14 +6,17 @@ float32, K pairs of linear heads one after the other, every image expanded K tim
 decodes, cross-entropy on probabilities.
 """
 
+from unittest import mock
+
 import torch
 import torch.nn.functional as F
 
-from gmvae_lib import GMVAE, preset
+from gmvae_lib import GMVAE, objective, preset
 from gmvae_lib.objective import elbo
 from gmvae_lib.training import fast_bf16
 
-from .clock import medians, row
+from .clock import medians, profile, row
+from .growth import exact_step, measure, plain_step, truncated_step
 
 BATCH = 128
 TOP = 2  # components that the truncated step decodes
@@ -47,15 +50,22 @@ def plain_loss(model, x, noise):
     return ((q * (cross_entropy + kl_z)).sum(1) + kl_c).mean()
 
 
+def two_operations(model, z, x):
+    """log p(x|z) as decode, then likelihood: what `objective._LinearBernoulli` joins."""
+    return objective.log_likelihood(model, model.decode(z), x[:, None])
+
+
 def flops(model, decodes: int) -> float:
-    """Of the matrix products of one training step, forward and backward: 6 a weight and row."""
+    """Of the matrix products of one training step, forward and backward: 6 a weight and row.
+
+    Of the heads, those of the components that are decoded.
+    """
 
     def weights(module):
         return sum(p.numel() for p in module.parameters() if p.ndim == 2)
 
-    encoder = weights(model.encoder) + sum(
-        weights(part) for part in (model.cluster, model.mean, model.log_variance)
-    )
+    heads = (weights(model.mean) + weights(model.log_variance)) * decodes / model.config.K
+    encoder = weights(model.encoder) + weights(model.cluster) + heads
     return 6.0 * BATCH * (encoder + decodes * weights(model.decoder))
 
 
@@ -95,24 +105,39 @@ def rows():
     expected, reference = plain(), gradient_of(plain, model)
     found, computed = ours(), gradient_of(ours, model)
     base, exact = medians(plain, ours, repeats=5)
+    with mock.patch.object(objective, "log_likelihood_of_codes", two_operations):
+        before = profile(ours)
+    after = profile(ours)
     # q(c|x) of the fresh model is flat: sharpened, as after training, a cut to two costs nothing
     with torch.no_grad():
         model.cluster.weight *= 1e5
-    discarded = elbo(model, x, model.encode(x), None, TOP).discarded.mean().item()
+    discarded = elbo(model, x, model.encode(x, TOP)).discarded.mean().item()
     base_sharp, truncated = medians(plain, lambda: ours(TOP), repeats=5)
+    truncated_profile = profile(lambda: ours(TOP))
     peak = matrix_peak()
+    memory = {
+        name: measure(task, BATCH)["bytes"]
+        for name, task in (
+            ("plain", plain_step), ("exact", exact_step), ("truncated", truncated_step)
+        )
+    }  # fmt: skip
     return [
         row(
             "exact training step, K = 100, preset paper",
             "the plain float32 step: expand, decode 12,800 rows, cross-entropy of probabilities",
             base / exact, 8, seconds=exact, baseline_seconds=base,
+            limit=base * peak / flops(model, K),
+            bytes=memory["exact"], baseline_bytes=memory["plain"],
+            profile_before=before, profile=after,
             loss_difference=abs(found - expected) / abs(expected),
             gradient_difference=((computed - reference).norm() / reference.norm()).item(),
         ),
         row(
             f"training step truncated to {TOP} components", "the same plain step",
             base_sharp / truncated, 40, seconds=truncated, baseline_seconds=base_sharp,
-            discarded=discarded,
+            limit=base_sharp * peak / flops(model, TOP),
+            bytes=memory["truncated"], baseline_bytes=memory["plain"],
+            discarded=discarded, profile=truncated_profile,
         ),
         row(
             "FLOP/s of the exact training step", "a bf16 product of 2048 x 2048 matrices",

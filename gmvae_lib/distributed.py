@@ -99,10 +99,25 @@ def draw(function, shape, generator) -> torch.Tensor:
 
     With a `SharedGenerator` the whole batch's values are drawn, ``world`` times as many rows.
     """
+    if generator is None:
+        return function(shape)
     if not isinstance(generator, SharedGenerator):
-        return function(shape, generator=generator)
+        return function(shape, generator=generator, device=generator.device)
     whole = (shape[0] * generator.share.world, *shape[1:])
-    return generator.share.of(function(whole, generator=generator.generator))
+    return generator.share.of(draw(function, whole, generator.generator))
+
+
+def on_device(generator, device: torch.device):
+    """A generator on a GPU seeded by one on the CPU, which is itself returned for the CPU.
+
+    For draws of a number for each component and code: on the CPU they take longer than the step.
+    """
+    if generator is None or device.type == "cpu":
+        return generator
+    if isinstance(generator, SharedGenerator):
+        return SharedGenerator(on_device(generator.generator, device), generator.share)
+    seed = torch.randint(2**62, (), generator=generator).item()
+    return torch.Generator(device).manual_seed(seed)
 
 
 # ------------------------------------------------------------------ the whole batch

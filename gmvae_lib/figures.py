@@ -1193,6 +1193,51 @@ def model_seeds(table, chosen, counts=(73, 291, 728), decoder="neighbours"):
 
 
 @mpl.rc_context(STYLE)
+def growth(rows):
+    """Time and memory against what grows, both axes logarithmic, with the fitted exponents.
+
+    Parameters
+    ----------
+    rows : list of dict
+        The rows of results/benchmarks.json that benchmarks/growth.py measured: `task`, `variable`,
+        `measured` ("seconds" or "bytes"), `value` (the exponent) and `points`.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.6), sharex=True)
+    colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, WINE, GREY)
+    scales = {"seconds": 1.0, "bytes": 1e-6}
+    for ax, (measured, scale) in zip(axes, scales.items(), strict=True):
+        ends = []
+        for task, colour, marker in zip(tasks, colours, itertools.cycle("osD^vP"), strict=False):
+            row = next(r for r in rows if (r["task"], r["measured"]) == (task, measured))
+            points = sorted(row["points"], key=lambda point: point["size"])
+            sizes = np.array([point["size"] for point in points])
+            ax.plot(
+                sizes / sizes[0], [point[measured] * scale for point in points],
+                color=colour, marker=marker, ms=5,
+                label=f"{task.replace('_', ' ')} ({row['variable']})",
+            )  # fmt: skip
+            largest = sizes[-1] / sizes[0]
+            ends.append((points[-1][measured] * scale, f"{row['value']:.2f}", colour))
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        low, high = np.log(ax.get_ylim())
+        place = -np.inf
+        for value, text, colour in sorted(ends):  # upwards, each clear of the one below
+            place = max(np.log(value), place + 0.05 * (high - low))
+            ax.annotate(
+                text, (largest, np.exp(place)), xytext=(6, 0), textcoords="offset points",
+                color=colour, va="center", fontsize=9, annotation_clip=False,
+            )  # fmt: skip
+        ax.set_xlabel("times the smallest size")
+    axes[0].set_ylabel("seconds")
+    axes[1].set_ylabel("memory beyond the start, MB")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
 def truncation_loss(discarded, lost, bound):
     """What a truncated sum over c loses, and the bound on it, as q(c|x) sharpens.
 

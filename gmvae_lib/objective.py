@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .distributed import draw
+from .distributed import draw, on_device
 from .model import GMVAE, LOG_VARIANCE_RANGE, Encoded, at_least_float32
 
 LOG_2_PI = math.log(2 * math.pi)
@@ -71,6 +71,7 @@ def elbo(
     serves all components.
     """
     log_q = F.log_softmax(at_least_float32(encoded.logits), dim=1)  # [B, K]
+    generator = on_device(generator, encoded.mean.device)
     noise = draw(torch.randn, encoded.mean.shape, generator).to(encoded.mean)
     z = encoded.mean + (0.5 * encoded.log_variance).exp() * noise  # [B, D] or [B, K, D]
     prior = model.prior_mean, model.prior_log_variance.clamp(*LOG_VARIANCE_RANGE)

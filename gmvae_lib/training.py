@@ -172,6 +172,7 @@ class _Trainer:
                 {"params": prior, "rate": config.prior_rate, "weight_decay": 0.0},
             ],
             lr=config.learning_rate,
+            fused=True,  # one pass over the weights, four times as fast as one operation each
         )
         self.batch_size = min(config.batch_size, len(pictures))
         self.share.check(self.batch_size)
@@ -494,8 +495,12 @@ class _Trainer:
         tensors = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
         self.model.load_state_dict(_below(tensors, "model."))
         optimizer = self.optimizer.state_dict()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for name, value in _below(tensors, "optimizer.").items():
             i, key = name.split(".", 1)
+            if value.shape == parameters[int(i)].shape and key != "step":
+                # a fused step goes through memory in order: channels last, as the weights
+                value = torch.empty_like(parameters[int(i)], device="cpu").copy_(value)
             optimizer["state"].setdefault(int(i), {})[key] = value
         self.optimizer.load_state_dict(optimizer)
         for parameter, entry in self.optimizer.state.items():

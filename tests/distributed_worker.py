@@ -1,6 +1,7 @@
 """What test_distributed.py starts under torchrun: train, and say how it went.
 
-Arguments: folder, then names of `JOBS`; with "die", process 1 kills itself in its seventh step.
+Arguments: folders named like `jobs`; with "die" before them, process 1 kills itself in its
+seventh step.
 """
 
 import json
@@ -76,17 +77,17 @@ def die_in_step(n):
     _Trainer.advance = dying
 
 
-def main(folder, *names):
+def main(*folders):
     in_double_precision()
-    if "die" in names:
+    if folders[0] == "die":
         die_in_step(7)
+        folders = folders[1:]
     with processes("cpu") as mine:
-        for name in names:
-            if name != "die":
-                run = fit(data(name), *jobs()[name], out=Path(folder) / name, resume=True)
-                if mine.rank == 1:  # the first one's are in the run's folder
-                    state = {key: value.tolist() for key, value in run.state.items()}
-                    (Path(folder) / f"{name}-1.json").write_text(json.dumps(state))
+        for folder in map(Path, folders):
+            run = fit(data(folder.name), *jobs()[folder.name], out=folder, resume=True)
+            if mine.rank == 1:  # the first one's are in the run's folder
+                state = {key: value.tolist() for key, value in run.state.items()}
+                folder.with_name(f"{folder.name}-1.json").write_text(json.dumps(state))
 
 
 if __name__ == "__main__":

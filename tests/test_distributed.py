@@ -14,10 +14,18 @@ import torch
 import gmvae_lib.model
 import gmvae_lib.training
 from gmvae_lib import InputError, fit, load_run
-from gmvae_lib.distributed import Share, SharedGenerator, draw, processes, share
+from gmvae_lib.distributed import (
+    Share,
+    SharedGenerator,
+    draw,
+    on_device,
+    processes,
+    share,
+)
 from gmvae_lib.training import CHECKPOINT
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
+NAMES = ("paper", "best", "both", "rows")  # of the worker's jobs
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
@@ -64,15 +72,26 @@ def alone(worker):
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory):
-    """The folder in which two processes have put the same trainings."""
+def killed(tmp_path_factory):
+    """A training of which one process was killed: its folder, and what torchrun said."""
+    folder = tmp_path_factory.mktemp("killed") / "best"
+    started = time.monotonic()
+    done = torchrun(WORKER, "die", folder)
+    seconds = time.monotonic() - started
+    files = {path.name for path in folder.iterdir()}
+    return folder, done, seconds, files
+
+
+@pytest.fixture(scope="module")
+def together(killed, tmp_path_factory):
+    """The folder in which two processes have put the same trainings, and resumed the killed one."""
     folder = tmp_path_factory.mktemp("together")
-    done = torchrun(WORKER, folder, "paper", "best", "both", "rows")
+    done = torchrun(WORKER, *(folder / name for name in NAMES), killed[0])
     assert done.returncode == 0, done.stderr[-2000:]
     return folder
 
 
-@pytest.mark.parametrize("name", ["paper", "best", "both", "rows"])
+@pytest.mark.parametrize("name", NAMES)
 def test_two_processes_train_as_one_does(alone, together, name):
     """Same global batch, same loss curve: mutual information, contrast, batch statistics and all.
 
@@ -88,16 +107,12 @@ def test_two_processes_train_as_one_does(alone, together, name):
         np.testing.assert_array_equal(other[key].astype(value.dtype), value, key)
 
 
-def test_a_killed_process_stops_the_training_which_resumes(together, tmp_path):
-    started = time.monotonic()
-    killed = torchrun(WORKER, tmp_path, "best", "die")
-    assert killed.returncode != 0 and "SIGKILL" in killed.stderr + killed.stdout
-    assert time.monotonic() - started < 60
-    assert (tmp_path / "best" / CHECKPOINT).is_file()
-    assert not (tmp_path / "best" / "provenance.json").exists()
-    again = torchrun(WORKER, tmp_path, "best")
-    assert again.returncode == 0, again.stderr[-2000:]
-    whole, resumed = load_run(together / "best"), load_run(tmp_path / "best")
+def test_a_killed_process_stops_the_training_which_resumes(killed, together):
+    folder, done, seconds, files = killed
+    assert done.returncode != 0 and "SIGKILL" in done.stderr + done.stdout
+    assert seconds < 60
+    assert CHECKPOINT in files and "provenance.json" not in files
+    whole, resumed = load_run(together / "best"), load_run(folder)
     np.testing.assert_array_equal(curve(resumed), curve(whole))
     for key, value in whole.state.items():
         np.testing.assert_array_equal(resumed.state[key], value, key)
@@ -144,6 +159,20 @@ def test_parts_of_a_draw_are_those_of_one_process(function):
         draw(function, (4, 3), SharedGenerator(generator(), Share(rank, 3))) for rank in range(3)
     ]
     assert torch.equal(torch.cat(parts), whole)
+
+
+def test_draws_on_a_gpu_come_from_a_generator_there(monkeypatch):
+    """What would be a GPU's generator is seeded by the CPU's, alike in every process."""
+    cpu = torch.device("cpu")
+    generator = torch.Generator()
+    assert on_device(generator, cpu) is generator and on_device(None, cpu) is None
+    made = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda device=None: made())  # no GPU here
+    shared = SharedGenerator(made().manual_seed(1), Share(1, 2))
+    moved = on_device(shared, torch.device("cuda"))
+    alone = on_device(made().manual_seed(1), torch.device("cuda"))
+    assert moved.share == shared.share and moved.generator is not shared.generator
+    assert torch.equal(draw(torch.rand, (2, 3), moved), draw(torch.rand, (4, 3), alone)[2:])
 
 
 def test_unequal_parts_of_a_batch_are_refused():
