@@ -169,10 +169,10 @@ def predict(args) -> None:
     from .decoding import at_temperature
     from .report import random_temperature
 
-    if len(set(labels)) == 1:
-        _warn(f"{args.labels}: found only the label {labels[0]!r}; every image gets it")
     q, decoder, seen = _decoder(args, _images_for_run(args))
     check_indices(args.labels, index, len(q), args.images)
+    if len(set(labels)) == 1:
+        _warn(f"{args.labels}: found only the label {labels[0]!r}; every image gets it")
     labelled, y = seen[list(index)], np.array(labels)
     at_random = np.array(at_random) | args.labels_at_random
     temperature = random_temperature(decoder, labelled, y, at_random, progress=True)

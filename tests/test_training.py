@@ -1,6 +1,5 @@
 """Training: determinism, resume bit for bit, labels unseen, every refusal."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from gmvae_lib.images import ImageSet
 from gmvae_lib.metrics import components_in_use, purity
 from gmvae_lib.model import as_batch
 from gmvae_lib.objective import elbo
-from gmvae_lib.storage import load_tensors
+from gmvae_lib.storage import load_tensors, save_tensors
 from gmvae_lib.training import CHECKPOINT, nearest
 
 
@@ -98,20 +97,15 @@ def test_killed_and_resumed_ends_as_uninterrupted(few, tiny, tmp_path, monkeypat
 
 
 def test_a_checkpoint_from_before_the_new_fields_resumes(few, tiny, tmp_path, monkeypatch):
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
     whole, path = fit(few, *tiny), tmp_path / "run" / CHECKPOINT
     with monkeypatch.context() as patch:
         kill_after(patch, 7)
         with pytest.raises(Killed):
             fit(few, *tiny, out=tmp_path / "run")
-    with safe_open(path, "pt") as stored:
-        about = json.loads(stored.metadata()["about"])
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    tensors, about = load_tensors(path)
     for name in ("likelihood", "strides"):
         del about["model"][name]
-    save_file(tensors, path, {"about": json.dumps(about)})
+    save_tensors(path, tensors, about)
     assert same(fit(few, *tiny, out=tmp_path / "run", resume=True).state, whole.state)
 
 
@@ -250,8 +244,8 @@ def test_bad_images(few, tiny, tmp_path):
         fit(late, *tiny)
     with pytest.raises(InputError, match=r"found shape \(1, 9, 9\)"):
         fit(np.zeros((5, 9, 9), np.uint8), *tiny)
-    with pytest.raises(InputError, match="images: found 5 times the same"):
-        fit(np.zeros((5, 28, 28), np.uint8), *tiny)
+    with pytest.raises(InputError, match="images: found 20 times the same"):
+        fit(np.zeros((20, 28, 28), np.uint8), *tiny)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="found a file, expected a folder"):
         fit(few, *tiny, out=tmp_path / "file")

@@ -258,7 +258,7 @@ CASES = [
     Case("no output named", "train --data {good}", "--out"),
     Case("no command", "", "COMMAND"),
     Case("unknown command", "fly", "invalid choice: 'fly'"),
-    Case("unknown option", f"{GOOD} --colour red", "--colour"),
+    Case("unknown option", f"{GOOD} --hue red", "--hue"),
     # runs
     Case("no run", f"posterior {ON}".replace("{run}", "{f}"), "no provenance.json"),
     Case("weights cut short", f"posterior {ON}".replace("{run}", "{f}/run"),
