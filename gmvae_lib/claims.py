@@ -308,3 +308,49 @@ def targets_table(table, trials, predicted, choosing) -> list[dict]:
         lambda values: only(min(values)),
     )  # fmt: skip
     return rows
+
+
+def use_targets(loop, faults, fuzz, bad_input) -> list[dict]:
+    """The targets of use on one's own images, in the form of `targets_table`.
+
+    Parameters
+    ----------
+    loop : dict, results/loop.json. faults, fuzz, bad_input : DataFrames, the CSV files of
+        results/ with these names.
+    """
+
+    def row(name, target, obtained, command, low=None, high=None):
+        numbers = {"target": target, "obtained": float(obtained), "low": low, "high": high}
+        return {"name": name, **numbers, "command": command}
+
+    found, command = loop["accuracy"], "python -m benchmarks.loop"
+    pictures = f"{loop['pictures']:,} pictures of rendered letters, command line only"
+    kills = faults[faults["fault"].str.startswith("killed")]
+    return [
+        row(
+            f"{pictures}: accuracy at {loop['chosen']} suggested labels", 0.85,
+            found["value"], command, found["low"], found["high"],
+        ),
+        row(f"{pictures}: minutes from folder to report", 15, loop["minutes"]["all"], command),
+        row(
+            f"share of {kills['tries'].sum()} kills after which a command goes on bit-identical", 1,
+            kills["held"].sum() / kills["tries"].sum(), "python tools/faults.py",
+        ),
+        row(
+            "share of all faults after which nothing is lost or believed that should not be", 1,
+            faults["held"].sum() / faults["tries"].sum(), "python tools/faults.py",
+        ),
+        row(
+            "damaged files fed to the parsers", 10_000, fuzz["tries"].sum(),
+            "python tools/fuzz.py",
+        ),
+        row(
+            "tracebacks, hangs and memory blow-ups among them", 0, fuzz["faults"].sum(),
+            "python tools/fuzz.py",
+        ),
+        row("cases of bad input", 60, len(bad_input), "python tools/bad_input.py"),
+        row(
+            "share of them that end as they should", 1, bad_input["as_it_should"].mean(),
+            "python tools/bad_input.py",
+        ),
+    ]  # fmt: skip

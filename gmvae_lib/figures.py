@@ -98,7 +98,7 @@ def figure_1(rows):
 
 @mpl.rc_context(STYLE)
 def image_grid(images, titles, n_columns=10):
-    """Images [n, H, W] in a grid, each with its title above."""
+    """Images [n, H, W], or colour [n, H, W, 3], in a grid, each with its title above."""
     n_rows = -(-len(images) // n_columns)
     fig, axes = plt.subplots(
         n_rows, n_columns, figsize=(WIDTH, WIDTH / n_columns * 1.3 * n_rows), squeeze=False

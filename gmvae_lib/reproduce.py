@@ -151,10 +151,9 @@ def write_claims(results: Path):
     import pandas as pd
 
     run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
-    others = [pd.read_csv(results / name) for name in (STUDIES, PREDICTION, CHOOSING)]
     for name, rows in (
         ("claims.json", claims.claims_table(run, table)),
-        ("targets.json", claims.targets_table(table, *others)),
+        ("targets.json", targets(results, table)),
     ):
         text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
         write_atomically(results / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))
@@ -166,6 +165,19 @@ def write_claims(results: Path):
     if results == PUBLISHED and readme.is_file():  # another data set's table has no place there
         text = with_results(readme.read_text(encoding="utf-8"), readme_table(summary, run))
         write_atomically(readme, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def targets(results: Path, table) -> list[dict]:
+    """Rows of targets.json; those of use on one's own images where they were measured."""
+    import pandas as pd
+
+    others = [pd.read_csv(results / name) for name in (STUDIES, PREDICTION, CHOOSING)]
+    rows = claims.targets_table(table, *others)
+    used = [results / name for name in ("faults.csv", "fuzz.csv", "bad_input.csv")]
+    loop = results / "loop.json"
+    if loop.is_file() and all(path.is_file() for path in used):
+        rows += claims.use_targets(json.loads(loop.read_text()), *map(pd.read_csv, used))
+    return rows
 
 
 def readme_table(summary, run) -> str:
