@@ -437,7 +437,7 @@ def _warnings(q, told, findings) -> list[str]:
             f"with {bare['weight'].sum():.0%} of the images."
         )
     undecided = clusters[clusters["state"] == "tied"]
-    if len(undecided):
+    if undecided["weight"].sum() > 0.005:
         found.append(
             f"Clusters that got different labels equally often: {len(undecided)}, with "
             f"{undecided['weight'].sum():.0%} of the images. They hold more than one thing, or a "
