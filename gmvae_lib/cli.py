@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import zipfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +117,7 @@ def posterior(args) -> None:
     def write(path):
         # one batch at a time: neither the images nor q need fit into memory
         with ExitStack() as stack:
+            stack.enter_context(closing(batches))  # whose progress bar ends before an error's line
             if out.suffix == ".npy":
                 handle = stack.enter_context(open(path, "wb"))
             else:
