@@ -26,7 +26,7 @@ from .decoding import HardDecoder
 from .errors import InputError
 from .experiments import draw_labelled
 from .metrics import mean_and_interval
-from .parts import draw_parts
+from .parts import PART_NAMES, draw_parts
 from .rivals import Spreading, kmeans_posterior
 from .runs import write_atomically
 from .smoothing import NEIGHBOURS, adjacency
@@ -42,6 +42,7 @@ DRAWS = range(10)  # of the labels
 ENOUGH = 0.9  # of the largest agreement
 COLUMNS = "data n method K agreement n_labels draws mean low high".split()
 OUT = "results/small_sets.csv"
+CONFUSION = "parts_confusion.csv"  # beside it
 
 
 def load(name: str):
@@ -157,12 +158,31 @@ def study(out=OUT, sets=SETS, **parameters) -> pd.DataFrame:
     return pd.read_csv(out)
 
 
+def parts_confusion(K: int, n_labels: int = 100, seed: int = 0, **parameters) -> pd.DataFrame:
+    """What the parts in colour are taken for, of those without a label: truth, predicted, pictures.
+
+    K : components. seed : of the draw of labels. parameters : of `GMVAEClassifier`.
+    """
+    X, y = load("parts, colour")
+    model = GMVAEClassifier(K, device="cpu", **parameters).fit(X)
+    labelled = draw_labelled(len(y), n_labels, seed)
+    model.fit_labels(labelled, y[labelled])
+    rest = np.setdiff1d(np.arange(len(y)), labelled)
+    names = np.array(PART_NAMES)
+    pairs = pd.DataFrame({"truth": names[y[rest]], "predicted": names[model.transduction_[rest]]})
+    return pairs.value_counts(sort=False).rename("pictures").reset_index()
+
+
 def main(argv=None):
     """Run the study and print it: accuracy by set, method and labels; K where it was chosen."""
     parser = argparse.ArgumentParser(prog="python -m gmvae_lib.small_sets", description=__doc__)
     parser.add_argument("--out", default=OUT)
-    table = study(parser.parse_args(argv).out)
+    out = Path(parser.parse_args(argv).out)
+    table = study(out)
     K = chosen(table)
+    if not out.with_name(CONFUSION).is_file():
+        pairs = parts_confusion(K["parts, colour"])
+        write_atomically(out.with_name(CONFUSION), lambda path: pairs.to_csv(path, index=False))
     shown = table[(table["K"] == 0) | (table["K"] == table["data"].map(K))]
     wide = shown.pivot(index=["data", "method", "K"], columns="n_labels", values="mean")
     print(wide.to_string(float_format="{:.3f}".format))
