@@ -81,7 +81,7 @@ class GMVAEClassifier(
     posterior_ : float32 [N, K], q(c|x) of the training rows
     features_ : float32 [N, F], what the encoder sees of them
     neighbours_ : int32 [N, n], the rows most like each
-    offset_, scale_ : arrays [D] or numbers, subtracted from X and divided by; what run_.model
+    offset_, scale_ : arrays [D] or numbers, subtracted from X and divided by; what ``run_.model``
         samples and reconstructs is on that scale
     classes_ : array [C]
     labelled_, labels_given_ : arrays [n], the training rows with a label, and their labels

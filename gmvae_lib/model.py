@@ -145,7 +145,7 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, component: int, n: int = 1, seed: int = 0) -> np.ndarray:
-        """Draw n images from p(x|c): the means of p(x|z), float32 [n, *image_shape].
+        """Draw n images from p(x|c): the means of p(x|z), float32 ``[n, *image_shape]``.
 
         In [0, 1] if the likelihood is "bernoulli".
         """
@@ -159,7 +159,7 @@ class GMVAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, images: np.ndarray) -> np.ndarray:
-        """E[x | z = mean of q(z | x, most likely c)]: float32 [B, *image_shape]."""
+        """E[x | z = mean of q(z | x, most likely c)]: float32 ``[B, *image_shape]``."""
         x = as_batch(images, self.config).to(self.prior_mean.device)
         encoded = self.encode(x)
         z = encoded.mean
@@ -223,7 +223,7 @@ class _GroupedProduct(torch.autograd.Function):
 
 
 def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
-    """Images or rows of features [B, *image_shape] to float32 [B, P].
+    """Images or rows of features ``[B, *image_shape]`` to float32 [B, P].
 
     uint8 is divided by 255. Floats must be finite, and within [0, 1] for images (their random
     views rely on it) and for a Bernoulli likelihood.
@@ -293,7 +293,7 @@ def cluster_posterior(
     """q(c|x) of every image: float32 [N, K], rows sum to 1.
 
     Computed in float32 whatever the training used, so that it is the same on every machine
-    to rounding. ``images``: an ImageSet or an array [N, *image_shape].
+    to rounding. ``images``: an ImageSet or an array ``[N, *image_shape]``.
     """
     model = model_or_run if isinstance(model_or_run, GMVAE) else model_or_run.model
     return embed(model, images, batch_size, device, progress)[0]

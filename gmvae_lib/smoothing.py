@@ -154,7 +154,8 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : array [C]
     proba_ : float32 [N, C], p(l|x) of all images; rows sum to 1.
-    clusters_ : GraphDecoder, p_graph. near_ : float32 [N, C], s.
+    clusters_ : GraphDecoder, p_graph.
+    near_ : float32 [N, C], s.
     """
 
     def __init__(self, q, graph, weight=0.99, steps=30, background=1.0):

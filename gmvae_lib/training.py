@@ -50,7 +50,7 @@ def fit(
 
     Parameters
     ----------
-    images : ImageSet, or array [N, *image_shape]: see `model.as_batch` for what it may hold.
+    images : ImageSet, or array ``[N, *image_shape]``: `model.as_batch` says what it may hold.
     out : folder of the run: checkpoints while training, the finished run in the end.
     resume : go on from the checkpoint in ``out``; start anew when there is none.
     """
