@@ -194,9 +194,10 @@ def expected_accuracy(right, at_random, confidence, spread) -> Accuracy:
         labels held out. Labels that are tested also teach: two in a cluster are right together or
         wrong together. So answers count as 1 / (1 + their share of all labels). On the letters the
         variance was 1.7 to 2.6 times the binomial one with 40 to 200 labels, all at random, and
-        1.0 to 1.3 times with 30 or 50 at random beside 50 or 100 chosen. Chosen images say little
-        by cross-validation, since each stands for a group that no other label stands for; where
-        there are only such, the mean confidence decides.
+        1.0 to 1.3 times with 30 or 50 at random beside 50 or 100 chosen (`python -m
+        benchmarks.coverage`). Chosen images say little by cross-validation, since each stands for a
+        group that no other label stands for; where there are only such, the mean confidence
+        decides.
     confidence : float, mean over the unlabelled images.
     spread : float, standard deviation of the accuracy over the truths that `simulate_gain` finds
         compatible with the labels.
