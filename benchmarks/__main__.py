@@ -7,7 +7,8 @@ import os
 import platform
 from pathlib import Path
 
-from gmvae_lib.runs import environment, write_atomically
+from gmvae_lib.runs import environment
+from gmvae_lib.storage import write_atomically
 
 MODULES = ("theory", "step", "training", "inference", "studies", "growth")
 

@@ -14,7 +14,7 @@ from gmvae_lib import load_run
 from gmvae_lib.choosing import suggest
 from gmvae_lib.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.report import expected_accuracy, left_out
-from gmvae_lib.runs import write_atomically
+from gmvae_lib.storage import write_atomically
 
 IMAGES, DRAWS = 4_000, 100
 DESIGNS = ((0, 40), (0, 80), (0, 200), (50, 30), (100, 30), (100, 50))  # chosen, at random
@@ -41,10 +41,7 @@ def coverage(q, y, n_chosen, n_random) -> dict:
         order = np.random.default_rng(seed).permutation(len(q))
         index = np.concatenate([chosen, order[~np.isin(order, chosen)][:n_random]])
         at_random = np.arange(len(index)) >= n_chosen
-        proba, known = left_out(decoder, q[index], y[index])
-        right = known & (np.unique(y[index])[proba.argmax(axis=1)] == y[index])
-        told = expected_accuracy(right, at_random, confidence=0.5, spread=0.0)
-        truth = np.delete(decoder.fit(q[index], y[index]).predict(q) == y, index).mean()
+        told, truth = told_and_true(decoder, q, y, index, at_random)
         held.append(told.low <= truth <= told.high)
         off.append(told.value - truth)
         scatter.append(np.sqrt(truth * (1 - truth) / n_random))
@@ -57,6 +54,15 @@ def coverage(q, y, n_chosen, n_random) -> dict:
         "scatter": np.std(off),
         "binomial": np.mean(scatter),
     }
+
+
+def told_and_true(decoder, q, y, index, at_random):
+    """What the report expects of a decoder with the labels of ``index``, and its accuracy."""
+    proba, known = left_out(decoder, q[index], y[index])
+    right = known & (np.unique(y[index])[proba.argmax(axis=1)] == y[index])
+    told = expected_accuracy(right, at_random, confidence=0.5, spread=0.0)
+    truth = np.delete(decoder.fit(q[index], y[index]).predict(q) == y, index).mean()
+    return told, truth
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from PIL import Image
 from gmvae_lib.images import rendered_letters
 from gmvae_lib.labels import read_labels
 from gmvae_lib.report import measured
-from gmvae_lib.runs import environment, write_atomically
+from gmvae_lib.runs import environment
+from gmvae_lib.storage import write_atomically
 
 PICTURES, SEED = 5_000, 1  # the presets were tried on other seeds
 CHOSEN, RANDOM = 100, 50

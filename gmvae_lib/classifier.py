@@ -31,8 +31,9 @@ from .config import PER_COMPONENT, preset, with_components
 from .errors import InputError
 from .experiments import decoders
 from .model import embed
-from .runs import load_run, save_run, write_atomically
+from .runs import load_run, save_run
 from .smoothing import NEIGHBOURS, NeighbourDecoder, asking_decoders, smooth_posterior
+from .storage import read_npz, write_npz
 
 DECODERS = ("neighbours", "graph", "soft", "hard", "bayes")
 UNLABELLED = -1  # or None or "" among strings
@@ -227,12 +228,7 @@ class GMVAEClassifier(
         if hasattr(self, "feature_names_in_"):
             about["feature_names_in"] = self.feature_names_in_.tolist()
         columns["about"] = np.array(json.dumps(about, default=_json_able))
-
-        def write(temporary):
-            with open(temporary, "wb") as handle:  # a handle, since savez adds .npz to a name
-                np.savez_compressed(handle, **columns)
-
-        write_atomically(path / "classifier.npz", write)
+        write_npz(path / "classifier.npz", columns)
         save_run(self.run_, path)  # its provenance.json vouches for classifier.npz, too
         return path
 
@@ -246,8 +242,7 @@ class GMVAEClassifier(
                 f"{path}: found a run without classifier.npz, expected the folder that "
                 "GMVAEClassifier.save wrote"
             )
-        with np.load(path / "classifier.npz", allow_pickle=False) as stored:
-            columns = {name: stored[name] for name in stored}
+        columns = read_npz(path / "classifier.npz", (*STORED, "about"))
         about = json.loads(str(columns["about"]))
         self = cls(**about["parameters"])
         self.n_features_in_ = about["n_features_in"]

@@ -106,9 +106,8 @@ def posterior(args) -> None:
 
     out = _output(args.out, args.images)
     from .model import embed_batches
-    from .runs import load_run
 
-    run, images = load_run(args.run), _images_for_run(args)
+    run, images = _run_and_images(args)
     if not len(images):
         raise InputError(f"{args.images}: found no image, expected at least one")
     shape = (len(images), run.config.K)
@@ -144,11 +143,10 @@ def suggest(args) -> None:
     from .choosing import suggest as choose
     from .pages import label_page
 
-    known = known_labels(args.labels) if args.labels else {}
-    images = _images_for_run(args)
-    q, neighbours = _posterior_and_neighbours(args, images)
-    if known:
-        check_indices(args.labels, read_marked_labels(args.labels)[0], len(q), args.images)
+    lines, known = known_labels(args.labels) if args.labels else ({}, {})
+    run, images = _run_and_images(args)
+    q, neighbours = _posterior_and_neighbours(args, run, images)
+    check_indices(args.labels, lines, len(q), args.images)
     table = choose(q, args.budget, neighbours if len(q) > 1 else None, known)
     if args.random:
         table = add_random(table, q, args.random, args.seed, known)
@@ -170,7 +168,7 @@ def predict(args) -> None:
     from .decoding import at_temperature
     from .report import random_temperature
 
-    q, decoder, seen = _decoder(args, _images_for_run(args))
+    q, decoder, seen = _decoder(args, *_run_and_images(args))
     check_indices(args.labels, index, len(q), args.images)
     if len(set(labels)) == 1:
         _warn(f"{args.labels}: found only the label {labels[0]!r}; every image gets it")
@@ -209,10 +207,9 @@ def report(args) -> None:
     from .images import reading_notes
     from .pages import accuracy_sentence, report_page
     from .report import examine, unlike_training
-    from .runs import load_run
 
-    images = _images_for_run(args)
-    q, neighbours = _posterior_and_neighbours(args, images)
+    run, images = _run_and_images(args)
+    q, neighbours = _posterior_and_neighbours(args, run, images)
     check_indices(args.labels, index, len(q), args.images)
     findings = examine(
         q,
@@ -222,7 +219,6 @@ def report(args) -> None:
         at_random=np.array(at_random) | args.labels_at_random,
         progress=True,
     )
-    run = load_run(args.run)
     unlike = unlike_training(run, images)
     notes = reading_notes(images, run.provenance.get("data")) + ([unlike] if unlike else [])
     page = report_page(images, findings, args.run, args.images, args.labels, notes)
@@ -235,7 +231,7 @@ def report(args) -> None:
 def sweep(args) -> None:
     """Measure accuracy against the number of labels, on data whose labels are known."""
     out = _output(args.out, args.data)
-    images = _images_for_run(args, args.data)
+    run, images = _run_and_images(args, args.data)
     if images.labels is None:
         raise InputError(f"{args.data}: found no labels, expected true labels to evaluate against")
     import joblib
@@ -244,7 +240,7 @@ def sweep(args) -> None:
     from .experiments import decoders, summarise
     from .experiments import sweep as run_sweep
 
-    q = _posterior(args, images)
+    q = _posterior(args, run, images)
     features, methods = {"q": q}, {"q": decoders(q)}
     if args.pixels:
         features["pixels"], methods["pixels"] = images.pixels(), pixel_baselines()
@@ -276,38 +272,36 @@ def _images(source, args, rule=None, learned=None):
     return images
 
 
-def _images_for_run(args, source=None):
-    """The images asked for, read as those were that the run learned from."""
+def _run_and_images(args, source=None):
+    """The run, and the images asked for, read as those were that it learned from."""
     from .images import reading_rule
     from .runs import load_run
 
     run = load_run(args.run)
     learned = run.provenance.get("data", {})
     rule = reading_rule(run.model_config.image_shape, learned)
-    return _images(source or args.images, args, rule, learned)
+    return run, _images(source or args.images, args, rule, learned)
 
 
-def _posterior(args, images):
+def _posterior(args, run, images):
     """q(c|x) of the images, float32 [N, K]."""
     from .model import cluster_posterior
-    from .runs import load_run
 
-    return cluster_posterior(load_run(args.run), images, device=_device(args.device), progress=True)
+    return cluster_posterior(run, images, device=_device(args.device), progress=True)
 
 
-def _posterior_and_neighbours(args, images):
+def _posterior_and_neighbours(args, run, images):
     """q(c|x) of the images, and the rows of the images nearest to each, int [N, n]."""
     from .model import embed
-    from .runs import load_run
     from .smoothing import NEIGHBOURS
     from .training import nearest
 
-    run, device = load_run(args.run), _device(args.device)
+    device = _device(args.device)
     q, features = embed(run.model, images, device=device, progress=True)
     return q, nearest(features, NEIGHBOURS, device=device)
 
 
-def _decoder(args, images):
+def _decoder(args, run, images):
     """q(c|x), the decoder asked for, and what it sees of every image."""
     import numpy as np
 
@@ -315,9 +309,9 @@ def _decoder(args, images):
     from .smoothing import asking_decoders
 
     if args.decoder != "neighbours":
-        q = _posterior(args, images)
+        q = _posterior(args, run, images)
         return q, decoders(q)[args.decoder], q
-    q, neighbours = _posterior_and_neighbours(args, images)
+    q, neighbours = _posterior_and_neighbours(args, run, images)
     if len(q) < 2:
         raise InputError(
             f"{args.images}: found one image, expected more to ask (or --decoder soft)"

@@ -76,11 +76,11 @@ def read_marked_labels(path) -> tuple[dict[int, int], list[str], list[bool]]:
     return dict(zip(seen, lines, strict=True)), list(labels), list(marks)
 
 
-def known_labels(path) -> dict[int, tuple[str, str]]:
-    """{image: (label, reason)} of a CSV, with no reason but `AT_RANDOM`."""
+def known_labels(path) -> tuple[dict[int, int], dict[int, tuple[str, str]]]:
+    """{image: its line} and {image: (label, reason)} of a CSV, with no reason but `AT_RANDOM`."""
     lines, labels, marks = read_marked_labels(path)
     reasons = [AT_RANDOM if mark else "" for mark in marks]
-    return dict(zip(lines, zip(labels, reasons, strict=True), strict=True))
+    return lines, dict(zip(lines, zip(labels, reasons, strict=True), strict=True))
 
 
 def _add_label(seen, path, line, index, label, at_random) -> None:

@@ -103,15 +103,10 @@ def neighbours_kept(neighbours, reference):
 
 def save_maps(maps, path):
     """Write the maps as a compressed npz."""
-    from gmvae_lib.runs import write_atomically
+    from gmvae_lib.storage import write_npz
 
     columns = {field.name: getattr(maps, field.name) for field in fields(maps)}
-
-    def write(temporary):
-        with open(temporary, "wb") as handle:  # a handle, since savez adds .npz to a name
-            np.savez_compressed(handle, **columns)
-
-    write_atomically(Path(path), write)
+    write_npz(path, columns)
 
 
 def load_maps(path, run):

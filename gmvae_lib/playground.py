@@ -16,7 +16,7 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.experiments import draw_labelled, label_counts
 from gmvae_lib.images import rendered_letters
 from gmvae_lib.metrics import posterior_entropy
-from gmvae_lib.runs import write_atomically
+from gmvae_lib.storage import write_atomically
 from gmvae_lib.styles import style_table
 
 VARIABLE = "playgroundData"

@@ -20,8 +20,9 @@ from .experiments import decoders, draw_labelled, forget, label_counts, summaris
 from .images import load_images
 from .latent_maps import make_maps, save_maps
 from .prediction import predicted_and_measured
-from .runs import load_run, save_run, write_atomically
+from .runs import load_run, save_run
 from .smoothing import adjacency, asking_decoders
+from .storage import write_atomically, write_npz
 from .styles import caption, figure_1_components, style_table
 
 STEPS = (
@@ -136,13 +137,7 @@ def _kept(path: Path, make):
     """The array in a file .npz, made and kept there the first time."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        array = make()
-
-        def write(temporary):
-            with temporary.open("wb") as handle:
-                np.savez(handle, array)
-
-        write_atomically(path, write)
+        write_npz(path, {"arr_0": make()}, compressed=False)
     return np.load(path, allow_pickle=False)["arr_0"]
 
 

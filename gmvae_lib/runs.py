@@ -20,7 +20,7 @@ import numpy as np
 
 from .config import GMVAEConfig, TrainConfig
 from .errors import InputError
-from .storage import read_npz, save_tensors, write_atomically
+from .storage import read_npz, save_tensors, write_atomically, write_npz
 
 POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
 POSTERIOR_ENTRIES = 16  # this many of each row; rows are renormalised
@@ -122,12 +122,7 @@ def save_run(run: Run, path) -> Path:
         if run.labels is not None:
             columns |= {"labels": _smallest(run.labels), "class_names": np.array(run.class_names)}
         columns |= {f"extra_{name}": _smallest(value) for name, value in run.extra.items()}
-
-        def write(p):
-            with open(p, "wb") as handle:  # a handle, since savez adds .npz to a name
-                np.savez_compressed(handle, **columns)
-
-        write_atomically(path / "posterior.npz", write)
+        write_npz(path / "posterior.npz", columns)
     elif (path / "posterior.npz").exists():
         (path / "posterior.npz").unlink()
     files = {name: _sha256(path / name) for name in _FILES if (path / name).exists()}

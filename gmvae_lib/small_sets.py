@@ -28,8 +28,8 @@ from .experiments import draw_labelled
 from .metrics import mean_and_interval
 from .parts import PART_NAMES, draw_parts
 from .rivals import Spreading, kmeans_posterior
-from .runs import write_atomically
 from .smoothing import NEIGHBOURS, adjacency
+from .storage import write_atomically
 from .studies import accuracy_with, criteria
 
 PARTS = ("parts, colour", "parts, grey")

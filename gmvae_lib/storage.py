@@ -146,6 +146,17 @@ def _memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def write_npz(path, columns: dict, compressed: bool = True) -> None:
+    """Write arrays by name into an NPZ, whole or not at all."""
+    save = np.savez_compressed if compressed else np.savez
+
+    def write(temporary):
+        with open(temporary, "wb") as handle:  # a handle, since savez adds .npz to a name
+            save(handle, **columns)
+
+    write_atomically(path, write)
+
+
 def read_npz(path, required, optional=None) -> dict[str, np.ndarray]:
     """Read arrays of an NPZ by name, ``optional`` None for all others; pickled ones are refused."""
     try:

@@ -22,8 +22,9 @@ from .experiments import decoders, draw_labelled
 from .images import load_images
 from .latent_maps import latent_means
 from .metrics import components_in_use, purity
-from .runs import environment, load_run, write_atomically
+from .runs import environment, load_run
 from .smoothing import NEIGHBOURS, asking_decoders
+from .storage import write_atomically
 
 DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 SEEDS = range(10)  # of the model

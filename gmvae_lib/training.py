@@ -24,7 +24,7 @@ from .errors import InputError
 from .model import GMVAE, Encoded, as_batch, default_device, embed_batches
 from .objective import consistency, contrast, elbo
 from .runs import Run, environment, load_run, save_run
-from .storage import exclusive, load_tensors, remove_leftovers, save_tensors, write_atomically
+from .storage import exclusive, load_tensors, remove_leftovers, save_tensors, write_npz
 from .views import flat_view
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -380,12 +380,8 @@ class _Trainer:
         """Save the batch at which the training broke; return the message that says where."""
         if out is None:
             return str(error)
-
-        def write(path):
-            with open(path, "wb") as handle:  # a handle, since savez adds .npz to a name
-                np.savez(handle, step=self.step, rows=rows, images=self.pictures[rows])
-
-        write_atomically(out / BAD_BATCH, write)
+        batch = {"step": self.step, "rows": rows, "images": self.pictures[rows]}
+        write_npz(out / BAD_BATCH, batch, compressed=False)
         return f"{out / BAD_BATCH} (this batch): {error}"
 
     def require_finite(self) -> None:

@@ -3,10 +3,29 @@
 from pathlib import Path
 
 import pytest
+from check_book import chromium, launched
 
 from gmvae_lib.images import rendered_letters
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def one_thread():
+    """Torch on one thread, for trainings that are compared or small."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; where there is none, the tests in a browser are skipped."""
+    with launched(chromium()) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

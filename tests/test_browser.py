@@ -41,17 +41,9 @@ if not (HTML / "playground.html").is_file():
     )
 
 
-@pytest.fixture(scope="module")
-def browser():
+@pytest.fixture(scope="module", autouse=True)
+def patience():
     playwright_api.expect.set_options(timeout=SLOW)
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            # a container has neither user namespaces nor a large /dev/shm
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        yield browser
-        browser.close()
 
 
 class Visit:

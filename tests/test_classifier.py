@@ -25,12 +25,7 @@ from gmvae_lib.classifier import DECODERS
 quick = partial(GMVAEClassifier, n_components=10, epochs=3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,13 @@
 
 import fuzz
 import pytest
-import torch
 
 TRIES = 12
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def targets():
-    torch.set_num_threads(1)
     return {target.name: target for target in fuzz.targets()}
 
 

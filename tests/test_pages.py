@@ -123,18 +123,6 @@ in_browser = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            # a container has neither user namespaces nor a large /dev/shm
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        yield browser
-        browser.close()
-
-
 class Opened:
     """A page in a browser without a network, and what went wrong on it."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.coverage import told_and_true
 from gmvae_lib import load_images, load_run
 from gmvae_lib.decoding import GraphDecoder, cluster_affinity, held_out_proba, temperature
 from gmvae_lib.errors import InputError
@@ -14,7 +15,6 @@ from gmvae_lib.report import (
     contradicted,
     examine,
     expected_accuracy,
-    left_out,
     measured,
     random_temperature,
     simulate_gain,
@@ -46,12 +46,9 @@ def test_interval_from_random_labels_covers_the_true_accuracy(published, graph):
     covered, draws, n = 0, 30, 80
     for seed in range(draws):
         index = np.random.default_rng(seed).permutation(len(q))[:n]
-        proba, known = left_out(graph, q[index], y[index])
-        classes = np.unique(y[index])
-        right = known & (classes[proba.argmax(axis=1)] == y[index])
-        found = expected_accuracy(right, np.ones(n, bool), 0.5, 0.1)
+        found, truth = told_and_true(graph, q, y, index, np.ones(n, bool))
         assert found.how == "random" and found.n == n
-        covered += found.low <= accuracy(graph, q, y, index) <= found.high
+        covered += found.low <= truth <= found.high
     # 95 % are to be covered; 24 or fewer of 30 would be a chance of 1 in 300
     assert covered > 24
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gmvae_lib import GMVAE, GMVAEConfig, InputError, Run, TrainConfig, load_run, save_run
-from gmvae_lib.runs import pack_posterior, unpack_posterior, write_atomically
+from gmvae_lib.runs import pack_posterior, unpack_posterior
+from gmvae_lib.storage import write_atomically
 
 
 @pytest.fixture

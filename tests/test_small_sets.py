@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from gmvae_lib import InputError, small_sets
 from gmvae_lib.small_sets import COLUMNS, SETS, cells, choose_components, chosen, load, study
@@ -28,8 +27,7 @@ def test_sets():
         load("iris")
 
 
-def test_a_killed_study_goes_on_where_it_was(tmp_path, monkeypatch):
-    torch.set_num_threads(1)
+def test_a_killed_study_goes_on_where_it_was(tmp_path, monkeypatch, one_thread):
     small = dict(sets=["wine"], epochs=2)
     whole = study(tmp_path / "whole.csv", **small)
     assert list(whole.columns) == COLUMNS

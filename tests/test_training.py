@@ -16,13 +16,7 @@ from gmvae_lib.objective import elbo
 from gmvae_lib.storage import load_tensors, save_tensors
 from gmvae_lib.training import CHECKPOINT, nearest
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ so this looks at the HTML itself. Run it after `jupyter-book build book/`:
 
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +25,21 @@ GLUE_PREFIX = "application/papermill.record/"
 def chromium() -> str | None:
     """Return the path of the Chromium that prints, photographs and tests the book; None without."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def launched(program):
+    """Start the Chromium at a path, headless, by Playwright; yield the browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            # a container has neither user namespaces nor a large /dev/shm
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        yield browser
+        browser.close()
 
 
 def toc_pages(toc: dict) -> list[str]:

@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from check_book import ROOT, chromium
-from playwright.sync_api import sync_playwright
+from check_book import ROOT, chromium, launched
 
 FIGURES = ROOT / "results" / "figures"
 VIEW = {"width": 1000, "height": 700}
@@ -26,8 +25,7 @@ def main(folder: Path) -> int:
         print(f"found {found}, expected what benchmarks.loop keeps and a browser", file=sys.stderr)
         return 2
     labels = pd.read_csv(folder / "labels.csv")["label"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with launched(program) as browser:
         page = browser.new_page(viewport=VIEW, color_scheme="light")
         page.goto((folder / "label.html").absolute().as_uri())
         for label in labels[:TYPED]:
@@ -36,7 +34,6 @@ def main(folder: Path) -> int:
         page.screenshot(path=FIGURES / "label_page.png")
         page.goto((folder / "report.html").absolute().as_uri())
         page.screenshot(path=FIGURES / "report_page.png")
-        browser.close()
     return 0
 
 

@@ -14,9 +14,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
-from check_book import ROOT, chromium, toc_pages
+from check_book import ROOT, chromium, launched, toc_pages
 
-from gmvae_lib.runs import environment, write_atomically
+from gmvae_lib.runs import environment
+from gmvae_lib.storage import write_atomically
 
 VISITS = 5
 VIEW = {"width": 1280, "height": 900}
@@ -53,15 +54,10 @@ def visit(browser, url, settle):
 
 def measure(html, pages, program, visits=VISITS):
     """Rows for ``results/pages.json``: one a page of the book in the folder ``html``."""
-    from playwright.sync_api import sync_playwright
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=html))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     rows = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+    with launched(program) as browser:
         for name in pages:
             url = f"http://127.0.0.1:{server.server_port}/{name}.html"
             seen = [visit(browser, url, settle=not i) for i in range(visits)]
@@ -71,7 +67,6 @@ def measure(html, pages, program, visits=VISITS):
             rows.append(row)
             print(row)
         version = browser.version
-        browser.close()
     server.shutdown()
     return rows, version
 

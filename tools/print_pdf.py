@@ -7,21 +7,18 @@ import sys
 from pathlib import Path
 
 import yaml
-from check_book import ROOT, chromium, toc_pages
+from check_book import ROOT, chromium, launched, toc_pages
 
 
 def main(root: Path = ROOT) -> int:
     """Print the pages of the toc; the exit code is 2 where Chromium or the book is missing."""
-    from playwright.sync_api import sync_playwright
-
     program = chromium()
     html, out = (root / "book" / "_build" / kind for kind in ("html", "pdf"))
     if program is None or not html.is_dir():
         missing = "chromium on the path" if program is None else f"{html} (run make book)"
         print(f"print_pdf: found no {missing}, expected it", file=sys.stderr)
         return 2
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with launched(program) as browser:
         page = browser.new_page()
         for name in toc_pages(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))):
             page.goto((html / f"{name}.html").as_uri(), wait_until="load")
@@ -30,7 +27,6 @@ def main(root: Path = ROOT) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             page.pdf(path=target, format="A4", print_background=True)
             print(target)
-        browser.close()
     return 0
 
 

@@ -7,8 +7,7 @@ default of every page; PAGE as in _toc.yml. Needs `make book` and Chromium.
 import sys
 
 import yaml
-from check_book import ROOT, chromium, toc_pages
-from playwright.sync_api import sync_playwright
+from check_book import ROOT, chromium, launched, toc_pages
 
 HTML = ROOT / "book" / "_build" / "html"
 FOLDER = ROOT / "book" / "_build" / "screenshots"
@@ -24,8 +23,7 @@ def main(pages):
         print(f"found {found}, expected the built book and a browser", file=sys.stderr)
         return 2
     FOLDER.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with launched(program) as browser:
         for width in (1280, 390):
             for theme in ("light", "dark"):
                 view = {"width": width, "height": 900}
@@ -38,7 +36,6 @@ def main(pages):
                     page.screenshot(path=picture, full_page=True)
                     page.close()
                 context.close()
-        browser.close()
     return 0
 
 
