@@ -59,7 +59,7 @@ notebooks: setup ## Execute the chapters in place, to be committed with their ou
 	  $(CHAPTERS)
 
 reproduce: setup ## Retrain and rewrite results/ (see book/reproduce.md for the data)
-	env -u OMP_NUM_THREADS $(BIN)/python -m gmvae_lib.reproduce
+	env -u OMP_NUM_THREADS $(BIN)/python -m gmvae_lib.study.reproduce
 
 bench: setup ## Measure speed and memory on a quiet machine, into results/benchmarks.json
 	env -u OMP_NUM_THREADS $(BIN)/python -m benchmarks

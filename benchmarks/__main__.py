@@ -7,8 +7,8 @@ import os
 import platform
 from pathlib import Path
 
-from gmvae_lib.runs import environment
-from gmvae_lib.storage import write_atomically
+from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.vae.runs import environment
 
 MODULES = ("theory", "step", "training", "inference", "studies", "growth")
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from gmvae_lib import load_run
-from gmvae_lib.choosing import suggest
-from gmvae_lib.decoding import GraphDecoder, cluster_affinity
-from gmvae_lib.report import expected_accuracy, left_out
-from gmvae_lib.storage import write_atomically
+from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.label.choosing import suggest
+from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
+from gmvae_lib.report.findings import expected_accuracy, left_out
 
 IMAGES, DRAWS = 4_000, 100
 DESIGNS = ((0, 40), (0, 80), (0, 200), (50, 30), (100, 30), (100, 50))  # chosen, at random

@@ -29,8 +29,8 @@ FLAT = 2**25  # bytes: less than this says nothing of growth
 def posterior(n):
     """q(c|x) of n images in .npy shards, preset best, written as a stream."""
     from gmvae_lib import load_run
-    from gmvae_lib.model import embed_batches
-    from gmvae_lib.shards import ShardedImages
+    from gmvae_lib.data.shards import ShardedImages
+    from gmvae_lib.vae.model import embed_batches
 
     folder = tempfile.TemporaryDirectory()
     for i in range(10):
@@ -49,7 +49,7 @@ def posterior(n):
 def epoch(n):
     """One epoch of the consistency term on n images in a shard, preset quick."""
     from gmvae_lib import fit, preset
-    from gmvae_lib.shards import ShardedImages
+    from gmvae_lib.data.shards import ShardedImages
 
     folder = tempfile.TemporaryDirectory()
     file = Path(folder.name) / "images.npy"
@@ -64,7 +64,7 @@ def epoch(n):
 
 def neighbours(n):
     """The ten nearest of n features of 256 numbers, each against all."""
-    from gmvae_lib.training import nearest
+    from gmvae_lib.vae.nearest import nearest
 
     features = np.random.default_rng(0).normal(size=(n, 256)).astype(np.float32)
     return lambda: nearest(features, 10)
@@ -94,8 +94,8 @@ def _step(batch=BATCH, kind="exact", **changes):
     import torch
 
     from gmvae_lib import GMVAE, preset
-    from gmvae_lib.objective import elbo
-    from gmvae_lib.training import fast_bf16
+    from gmvae_lib.vae.device import fast_bf16
+    from gmvae_lib.vae.objective import elbo
 
     from .step import TOP, plain_loss
 
@@ -199,7 +199,7 @@ def measure_here(task, size) -> dict:
     """Seconds (the better of two, where one is short) and extra bytes of a task's work, here."""
     import torch  # noqa: F401 — what an import takes is not the work's
 
-    import gmvae_lib.training  # noqa: F401
+    import gmvae_lib.vae.training  # noqa: F401
 
     work = task(size)
     before = anonymous()

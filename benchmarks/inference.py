@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from gmvae_lib import BayesDecoder, HardDecoder, SoftDecoder, cluster_posterior, load_run
-from gmvae_lib.experiments import draw_labelled
-from gmvae_lib.metrics import accuracy
+from gmvae_lib.study.experiments import draw_labelled
+from gmvae_lib.study.metrics import accuracy
 
 from .clock import medians, row
 from .step import matrix_peak

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from gmvae_lib.images import rendered_letters
-from gmvae_lib.labels import read_labels
-from gmvae_lib.report import measured
-from gmvae_lib.runs import environment
-from gmvae_lib.storage import write_atomically
+from gmvae_lib.data.images import rendered_letters
+from gmvae_lib.data.labels import read_labels
+from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.report.findings import measured
+from gmvae_lib.vae.runs import environment
 
 PICTURES, SEED = 5_000, 1  # the presets were tried on other seeds
 CHOSEN, RANDOM = 100, 50

@@ -11,9 +11,10 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from gmvae_lib import GMVAE, objective, preset
-from gmvae_lib.objective import elbo
-from gmvae_lib.training import fast_bf16
+from gmvae_lib import GMVAE, preset
+from gmvae_lib.vae import objective
+from gmvae_lib.vae.device import fast_bf16
+from gmvae_lib.vae.objective import elbo
 
 from .clock import medians, profile, row
 from .growth import exact_step, measure, plain_step, truncated_step

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from gmvae_lib import load_run
-from gmvae_lib.experiments import decoders, draw_labelled, label_counts, sweep
+from gmvae_lib.label.decoding import decoders
+from gmvae_lib.study.experiments import draw_labelled, label_counts, sweep
 
 from .clock import medians, row
 

@@ -5,8 +5,8 @@ import pandas as pd
 import torch
 
 from gmvae_lib import preset
-from gmvae_lib.training import _Trainer
-from gmvae_lib.views import flat_view
+from gmvae_lib.vae.training import _Trainer
+from gmvae_lib.vae.views import flat_view
 
 from .clock import medians, profile, row
 from .growth import measure, training_step

@@ -8,35 +8,34 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _MODULE_OF = {
-    "BayesDecoder": "decoding",
-    "GraphDecoder": "decoding",
-    "GMVAE": "model",
+    "BayesDecoder": "label.decoding",
+    "GraphDecoder": "label.decoding",
+    "GMVAE": "vae.model",
     "GMVAEClassifier": "classifier",
-    "GMVAEConfig": "config",
-    "HardDecoder": "decoding",
-    "ImageSet": "images",
+    "GMVAEConfig": "vae.config",
+    "HardDecoder": "label.decoding",
+    "ImageSet": "data.image_set",
     "InputError": "errors",
-    "Run": "runs",
-    "SoftDecoder": "decoding",
-    "TrainConfig": "config",
-    "cluster_posterior": "model",
-    "fit": "training",
-    "load_images": "images",
-    "load_run": "runs",
-    "preset": "config",
-    "rendered_letters": "images",
-    "save_run": "runs",
+    "Run": "vae.runs",
+    "SoftDecoder": "label.decoding",
+    "TrainConfig": "vae.config",
+    "cluster_posterior": "vae.model",
+    "fit": "vae.training",
+    "load_images": "data.images",
+    "load_run": "vae.runs",
+    "preset": "vae.config",
+    "rendered_letters": "data.images",
+    "save_run": "vae.runs",
 }
-_SUBMODULES = {"bounds", "metrics", "experiments", "figures", "styles", "studies"}
 
-__all__ = [*_MODULE_OF, *_SUBMODULES]
+__all__ = [*_MODULE_OF, "bounds"]
 
 
 def __getattr__(name):
     if name in _MODULE_OF:
         return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
+    if name == "bounds":
+        return import_module(".label.bounds", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

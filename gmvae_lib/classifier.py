@@ -26,14 +26,20 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from . import choosing, training
-from .config import PER_COMPONENT, preset, with_components
-from .errors import InputError
-from .experiments import decoders
-from .model import embed
-from .runs import load_run, save_run
-from .smoothing import NEIGHBOURS, NeighbourDecoder, asking_decoders, smooth_posterior
-from .storage import read_npz, write_npz
+from gmvae_lib.data.storage import read_npz, write_npz
+from gmvae_lib.errors import InputError
+from gmvae_lib.label import choosing
+from gmvae_lib.label.decoding import decoders
+from gmvae_lib.label.neighbours import (
+    NEIGHBOURS,
+    NeighbourDecoder,
+    asking_decoders,
+    smooth_posterior,
+)
+from gmvae_lib.vae import training
+from gmvae_lib.vae.config import PER_COMPONENT, preset, with_components
+from gmvae_lib.vae.model import embed
+from gmvae_lib.vae.runs import load_run, save_run
 
 DECODERS = ("neighbours", "graph", "soft", "hard", "bayes")
 UNLABELLED = -1  # or None or "" among strings

@@ -15,13 +15,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from . import __version__
-from .config import PRESETS, preset
-from .errors import InputError
-from .labels import check_indices, guard, known_labels, read_marked_labels
+from gmvae_lib import __version__
+from gmvae_lib.data.labels import check_indices, guard, known_labels, read_marked_labels
+from gmvae_lib.errors import InputError
+from gmvae_lib.vae.config import PRESETS, preset
 
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
-BACKENDS = ("loky", "threading", "dask", "ray")  # of joblib
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 IMAGES_HELP = (
     "an .npz with `images`, an IDX images file, a folder of pictures, an .npy file or a folder of "
@@ -29,11 +28,14 @@ IMAGES_HELP = (
 )
 
 
-def main(argv=None) -> int:
-    """Run one command; return its exit code: 0 only when its output is complete."""
+def main(argv=None, more=()) -> int:
+    """Run one command; return its exit code: 0 only when its output is complete.
+
+    more : functions that add further commands, given the function that adds one.
+    """
     try:
         with _heeding_sigterm():
-            args = _parser().parse_args(argv)
+            args = _parser(more).parse_args(argv)
             args.command(args)
         return 0
     except (InputError, OSError, FloatingPointError, MemoryError) as error:
@@ -89,8 +91,8 @@ def train(args) -> None:
             f"of images in {args.data}"
         )
     device = _device(args.device)
-    from .distributed import processes
-    from .training import fit
+    from gmvae_lib.vae.distributed import processes
+    from gmvae_lib.vae.training import fit
 
     with processes(device) as share:
         run = fit(
@@ -104,10 +106,10 @@ def posterior(args) -> None:
     """Write q(c|x) of every image."""
     import numpy as np
 
-    out = _output(args.out, args.images)
-    from .model import embed_batches
+    out = output_path(args.out, args.images)
+    from gmvae_lib.vae.model import embed_batches
 
-    run, images = _run_and_images(args)
+    run, images = run_and_images(args)
     if not len(images):
         raise InputError(f"{args.images}: found no image, expected at least one")
     shape = (len(images), run.config.K)
@@ -134,17 +136,21 @@ def posterior(args) -> None:
 def suggest(args) -> None:
     """Write which images to label, and a page on which to label them."""
     given = [args.labels] if args.labels else []
-    out = _output(args.out, args.images, *given)
-    page = None if args.page is None else _output(args.page, args.images, *given, argument="--page")
+    out = output_path(args.out, args.images, *given)
+    page = (
+        None
+        if args.page is None
+        else output_path(args.page, args.images, *given, argument="--page")
+    )
     if page is not None and page.absolute() == out.absolute():
         raise InputError(f"--page: found {page}, which --out is, expected another file")
     _keep_labels(out)
-    from .choosing import add_random
-    from .choosing import suggest as choose
-    from .pages import label_page
+    from gmvae_lib.label.choosing import add_random
+    from gmvae_lib.label.choosing import suggest as choose
+    from gmvae_lib.report.pages import label_page
 
     lines, known = known_labels(args.labels) if args.labels else ({}, {})
-    run, images = _run_and_images(args)
+    run, images = run_and_images(args)
     q, neighbours = _posterior_and_neighbours(args, run, images)
     check_indices(args.labels, lines, len(q), args.images)
     table = choose(q, args.budget, neighbours if len(q) > 1 else None, known)
@@ -160,15 +166,15 @@ def suggest(args) -> None:
 
 def predict(args) -> None:
     """Write a label and a confidence for every image."""
-    out = _output(args.out, args.images, args.labels)
+    out = output_path(args.out, args.images, args.labels)
     index, labels, at_random = read_marked_labels(args.labels)
     import numpy as np
     import pandas as pd
 
-    from .decoding import at_temperature
-    from .report import random_temperature
+    from gmvae_lib.label.calibration import at_temperature
+    from gmvae_lib.report.findings import random_temperature
 
-    q, decoder, seen = _decoder(args, *_run_and_images(args))
+    q, decoder, seen = _decoder(args, *run_and_images(args))
     check_indices(args.labels, index, len(q), args.images)
     if len(set(labels)) == 1:
         _warn(f"{args.labels}: found only the label {labels[0]!r}; every image gets it")
@@ -200,15 +206,15 @@ def predict(args) -> None:
 
 def report(args) -> None:
     """Write a page on what the labels make of the images, and how good that is."""
-    out = _output(args.out, args.images, args.labels)
+    out = output_path(args.out, args.images, args.labels)
     index, labels, at_random = read_marked_labels(args.labels)
     import numpy as np
 
-    from .images import reading_notes
-    from .pages import accuracy_sentence, report_page
-    from .report import examine, unlike_training
+    from gmvae_lib.data.images import reading_notes
+    from gmvae_lib.report.findings import examine, unlike_training
+    from gmvae_lib.report.pages import accuracy_sentence, report_page
 
-    run, images = _run_and_images(args)
+    run, images = run_and_images(args)
     q, neighbours = _posterior_and_neighbours(args, run, images)
     check_indices(args.labels, index, len(q), args.images)
     findings = examine(
@@ -228,42 +234,12 @@ def report(args) -> None:
         print(f"gmvae: warning: {warning}", file=sys.stderr)
 
 
-def sweep(args) -> None:
-    """Measure accuracy against the number of labels, on data whose labels are known."""
-    out = _output(args.out, args.data)
-    run, images = _run_and_images(args, args.data)
-    if images.labels is None:
-        raise InputError(f"{args.data}: found no labels, expected true labels to evaluate against")
-    import joblib
-
-    from .baselines import pixel_baselines
-    from .experiments import decoders, summarise
-    from .experiments import sweep as run_sweep
-
-    q = _posterior(args, run, images)
-    features, methods = {"q": q}, {"q": decoders(q)}
-    if args.pixels:
-        features["pixels"], methods["pixels"] = images.pixels(), pixel_baselines()
-    table = run_sweep(
-        features,
-        images.labels,
-        methods,
-        args.n_labels,
-        range(args.seeds),
-        out=out,
-        # the decoders take milliseconds
-        n_jobs=joblib.cpu_count() if args.pixels or args.backend else 1,
-        backend=args.backend,
-    )
-    print(summarise(table).round(4).to_string(index=False))
-
-
 # ------------------------------------------------------------ input and output
 
 
 def _images(source, args, rule=None, learned=None):
     """Read images by a rule, and say what was done to them or looks wrong."""
-    from .images import load_images, reading_notes
+    from gmvae_lib.data.images import load_images, reading_notes
 
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would print beside our line
     images = load_images(source, data_dir=args.data_dir, **(rule or {}))
@@ -272,10 +248,10 @@ def _images(source, args, rule=None, learned=None):
     return images
 
 
-def _run_and_images(args, source=None):
+def run_and_images(args, source=None):
     """The run, and the images asked for, read as those were that it learned from."""
-    from .images import reading_rule
-    from .runs import load_run
+    from gmvae_lib.data.images import reading_rule
+    from gmvae_lib.vae.runs import load_run
 
     run = load_run(args.run)
     learned = run.provenance.get("data", {})
@@ -283,18 +259,18 @@ def _run_and_images(args, source=None):
     return run, _images(source or args.images, args, rule, learned)
 
 
-def _posterior(args, run, images):
+def posterior_of(args, run, images):
     """q(c|x) of the images, float32 [N, K]."""
-    from .model import cluster_posterior
+    from gmvae_lib.vae.model import cluster_posterior
 
     return cluster_posterior(run, images, device=_device(args.device), progress=True)
 
 
 def _posterior_and_neighbours(args, run, images):
     """q(c|x) of the images, and the rows of the images nearest to each, int [N, n]."""
-    from .model import embed
-    from .smoothing import NEIGHBOURS
-    from .training import nearest
+    from gmvae_lib.label.neighbours import NEIGHBOURS
+    from gmvae_lib.vae.model import embed
+    from gmvae_lib.vae.nearest import nearest
 
     device = _device(args.device)
     q, features = embed(run.model, images, device=device, progress=True)
@@ -305,11 +281,11 @@ def _decoder(args, run, images):
     """q(c|x), the decoder asked for, and what it sees of every image."""
     import numpy as np
 
-    from .experiments import decoders
-    from .smoothing import asking_decoders
+    from gmvae_lib.label.decoding import decoders
+    from gmvae_lib.label.neighbours import asking_decoders
 
     if args.decoder != "neighbours":
-        q = _posterior(args, run, images)
+        q = posterior_of(args, run, images)
         return q, decoders(q)[args.decoder], q
     q, neighbours = _posterior_and_neighbours(args, run, images)
     if len(q) < 2:
@@ -333,7 +309,7 @@ def _device(name):
     return name
 
 
-def _output(out, *inputs, argument="--out") -> Path:
+def output_path(out, *inputs, argument="--out") -> Path:
     """Refuse, before any work, a place where the output could not or should not be written."""
     out = Path(out)
     if out.is_dir() or not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
@@ -360,7 +336,7 @@ def _warn(message) -> None:
 
 
 def _write(path, write) -> None:
-    from .storage import write_atomically
+    from gmvae_lib.data.storage import write_atomically
 
     write_atomically(path, write)
 
@@ -385,7 +361,7 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(message)
 
 
-def _whole(low, high=None):
+def whole_number(low, high=None):
     """Type of an argument: a whole number from low to high."""
 
     def parse(text):
@@ -417,12 +393,12 @@ def _positive(text):
     return value
 
 
-def _counts(text):
+def counts(text):
     """Type of --n-labels: 73,291 -> [73, 291]."""
-    return [_whole(1)(part.strip()) for part in text.split(",")]
+    return [whole_number(1)(part.strip()) for part in text.split(",")]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(more=()) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gmvae",
         description="Find clusters in images without labels, then name them with a few labels.",
@@ -474,12 +450,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--preset", choices=PRESETS, default="best", help="default: best")
     sub.add_argument("--out", required=True, metavar="RUN", help="folder of the run, new")
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
-    sub.add_argument("--epochs", type=_whole(1), help="instead of the preset's")
-    sub.add_argument("--seed", type=_whole(0, 2**31 - 1), help="of all randomness (default: 0)")
-    sub.add_argument("--k", type=_whole(2), metavar="K", help="components (default: 100)")
+    sub.add_argument("--epochs", type=whole_number(1), help="instead of the preset's")
+    sub.add_argument(
+        "--seed", type=whole_number(0, 2**31 - 1), help="of all randomness (default: 0)"
+    )
+    sub.add_argument("--k", type=whole_number(2), metavar="K", help="components (default: 100)")
     sub.add_argument(
         "--size",
-        type=_whole(8, 1024),
+        type=whole_number(8, 1024),
         metavar="S",
         help="fit every image into S x S pixels (default: 28 for pictures, else as they are)",
     )
@@ -504,15 +482,17 @@ def _parser() -> argparse.ArgumentParser:
         "network. Images drawn at random let report measure the accuracy, which the chosen raise.",
     )
     on_images(sub)
-    sub.add_argument("--budget", type=_whole(1), default=100, help="images (default: 100)")
+    sub.add_argument("--budget", type=whole_number(1), default=100, help="images (default: 100)")
     sub.add_argument(
         "--random",
-        type=_whole(0),
+        type=whole_number(0),
         default=0,
         metavar="R",
         help="images drawn at random, besides (default: 0)",
     )
-    sub.add_argument("--seed", type=_whole(0, 2**31 - 1), default=0, help="of the random ones")
+    sub.add_argument(
+        "--seed", type=whole_number(0, 2**31 - 1), default=0, help="of the random ones"
+    )
     sub.add_argument("--out", required=True, metavar="CSV")
     sub.add_argument("--labels", metavar="CSV", help="labels given so far, to suggest others")
     sub.add_argument("--page", metavar="HTML", help="also write a page on which to label them")
@@ -552,21 +532,6 @@ def _parser() -> argparse.ArgumentParser:
     with_labels(sub)
     sub.add_argument("--out", required=True, metavar="HTML")
 
-    sub = command(
-        sweep,
-        "--run runs/letters --data letters.npz --n-labels 73,291 --seeds 5 --out sweep.csv",
-        "A killed sweep goes on when repeated.",
-    )
-    sub.add_argument("--run", required=True, help="folder that train wrote")
-    sub.add_argument("--data", required=True, metavar="PATH", help=f"with labels: {IMAGES_HELP}")
-    sub.add_argument("--n-labels", type=_counts, required=True, metavar="N,N,...")
-    sub.add_argument("--seeds", type=_whole(1, 1000), default=5, help="draws (default: 5)")
-    sub.add_argument("--pixels", action="store_true", help="add the classifiers on pixels (slow)")
-    sub.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        help="where the cells run: processes or threads here (loky, threading), or the machines of "
-        "a Dask or Ray cluster, where these are installed (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS)",
-    )
-    sub.add_argument("--out", required=True, metavar="CSV")
+    for add in more:
+        add(command)
     return parser

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from check_book import chromium, launched
 
-from gmvae_lib.images import rendered_letters
+from gmvae_lib.data.images import rendered_letters
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

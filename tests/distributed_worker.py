@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import gmvae_lib.model
-import gmvae_lib.training
+import gmvae_lib.vae.model
+import gmvae_lib.vae.training
 from gmvae_lib import fit, preset
-from gmvae_lib.distributed import processes, share
+from gmvae_lib.vae.distributed import processes, share
 
 
 def jobs():
@@ -60,13 +60,13 @@ def images():
 def in_double_precision():
     """Networks and images in float64: after some steps of Adam only a real difference shows."""
     torch.set_default_dtype(torch.float64)
-    for module in (gmvae_lib.model, gmvae_lib.training):
+    for module in (gmvae_lib.vae.model, gmvae_lib.vae.training):
         as_batch = module.as_batch
         module.as_batch = lambda *arguments, of=as_batch: of(*arguments).double()
 
 
 def die_in_step(n):
-    _Trainer = gmvae_lib.training._Trainer
+    _Trainer = gmvae_lib.vae.training._Trainer
     advance = _Trainer.advance
 
     def dying(self, rows):

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from gmvae_lib.baselines import RandomDrawClassifier, pixel_baselines, tuned, tuned_baselines
+from gmvae_lib.study.baselines import RandomDrawClassifier, pixel_baselines, tuned, tuned_baselines
 
 NAMES = ["logistic regression", "mlp", "xgboost"]
 

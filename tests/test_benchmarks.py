@@ -10,7 +10,9 @@ import torch
 
 from benchmarks import growth, step, training
 from benchmarks.clock import medians, profile
-from gmvae_lib import GMVAE, GMVAEConfig, figures, objective
+from gmvae_lib import GMVAE, GMVAEConfig
+from gmvae_lib.study import figures
+from gmvae_lib.vae import objective
 
 
 def test_the_exponent_is_that_of_a_power_law():

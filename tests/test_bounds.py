@@ -518,7 +518,7 @@ def synthetic_posterior(n=20_000, n_clusters=40, n_classes=10, seed=0):
 def measured(q, y, n_labels, repeats=80):
     """Mean accuracies (hard without and with fallback, soft) of labelled draws, and their errors.
 
-    Written out apart from `gmvae_lib.decoding`: the prediction is checked against the rule.
+    Written out apart from `gmvae_lib.label.decoding`: the prediction is checked against the rule.
     """
     rng, n_classes, rows = np.random.default_rng(5), y.max() + 1, []
     top = q.argmax(axis=1)

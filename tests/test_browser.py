@@ -15,8 +15,8 @@ from bs4 import BeautifulSoup
 from check_book import chromium, toc_pages
 
 from gmvae_lib import HardDecoder, SoftDecoder, cluster_posterior, load_run, rendered_letters
-from gmvae_lib.claims import figure_2_example
-from gmvae_lib.experiments import draw_labelled, label_counts
+from gmvae_lib.study.claims import figure_2_example
+from gmvae_lib.study.experiments import draw_labelled, label_counts
 
 playwright_api = pytest.importorskip("playwright.sync_api")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")

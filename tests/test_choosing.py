@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gmvae_lib.choosing import add_random, max_herding, one_a_cluster, suggest
+from gmvae_lib.data.labels import AT_RANDOM
 from gmvae_lib.errors import InputError
-from gmvae_lib.labels import AT_RANDOM
+from gmvae_lib.label.choosing import add_random, max_herding, one_a_cluster, suggest
 
 # three components of weight 2.2, 1.9 and 0.9 over five images; nothing falls to the fourth
 Q = np.array(
@@ -89,7 +89,7 @@ def test_images_without_any_difference_come_by_position():
 
 
 def test_a_budget_beyond_the_candidates_is_filled(monkeypatch):
-    monkeypatch.setattr("gmvae_lib.choosing.SAMPLE", 20)
+    monkeypatch.setattr("gmvae_lib.label.choosing.SAMPLE", 20)
     table = suggest(posterior(300, 4, seed=0), 300)
     assert sorted(table["index"]) == list(range(300))
 

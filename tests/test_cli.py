@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from gmvae_lib import load_run, rendered_letters
-from gmvae_lib.cli import main
-from gmvae_lib.labels import AT_RANDOM, read_labels
+from gmvae_lib.__main__ import main
+from gmvae_lib.data.labels import AT_RANDOM, read_labels
 
 COMMANDS = ("train", "posterior", "suggest", "predict", "report", "sweep")
 N = 600
@@ -344,7 +344,7 @@ def test_interrupt_exits_with_130_and_one_line(gmvae, monkeypatch, tmp_path):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gmvae_lib.training.fit", interrupt)
+    monkeypatch.setattr("gmvae_lib.vae.training.fit", interrupt)
     code, out, err = gmvae(f"train --data {{work}}/letters.npz --out {tmp_path}/run")
     assert (code, out) == (130, "") and len(err.splitlines()) == 1
 
@@ -359,7 +359,7 @@ def test_every_command_shows_an_example(command, capsys):
 
 def test_help_needs_neither_torch_nor_numpy():
     code = (
-        "import sys; from gmvae_lib.cli import main\n"
+        "import sys; from gmvae_lib.__main__ import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'numpy', 'pandas', 'sklearn'} & set(sys.modules)))"

@@ -15,21 +15,19 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gmvae_lib.decoding import (
+from gmvae_lib.errors import InputError
+from gmvae_lib.label.calibration import at_temperature, temperature
+from gmvae_lib.label.decoding import (
     ALPHAS,
-    AssignmentDecoder,
     BayesDecoder,
     GraphDecoder,
     HardDecoder,
     SoftDecoder,
-    at_temperature,
     cluster_affinity,
-    draw_disagreements,
-    find_disagreement,
     log_evidence,
-    temperature,
 )
-from gmvae_lib.errors import InputError
+from gmvae_lib.study.assignment import AssignmentDecoder
+from gmvae_lib.study.disagreement import draw_disagreements, find_disagreement
 
 ALL = [
     HardDecoder(),

@@ -11,18 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-import gmvae_lib.model
-import gmvae_lib.training
+import gmvae_lib.vae.model
+import gmvae_lib.vae.training
 from gmvae_lib import InputError, fit, load_run
-from gmvae_lib.distributed import (
-    Share,
-    SharedGenerator,
-    draw,
-    on_device,
-    processes,
-    share,
-)
-from gmvae_lib.training import CHECKPOINT
+from gmvae_lib.vae.distributed import Share, SharedGenerator, draw, on_device, processes, share
+from gmvae_lib.vae.training import CHECKPOINT
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 NAMES = ("paper", "best", "both", "rows")  # of the worker's jobs
@@ -61,7 +54,7 @@ def alone(worker):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (gmvae_lib.model, gmvae_lib.training):
+        for module in (gmvae_lib.vae.model, gmvae_lib.vae.training):
             patch.setattr(
                 module, "as_batch", module.as_batch
             )  # put back what the next line changes

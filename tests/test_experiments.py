@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from gmvae_lib import experiments
-from gmvae_lib.decoding import SoftDecoder
 from gmvae_lib.errors import InputError
-from gmvae_lib.experiments import decoders, draw_labelled, label_counts, summarise, sweep
-from gmvae_lib.metrics import mean_and_interval
+from gmvae_lib.label.decoding import SoftDecoder, decoders
+from gmvae_lib.study import experiments
+from gmvae_lib.study.experiments import draw_labelled, label_counts, summarise, sweep
+from gmvae_lib.study.metrics import mean_and_interval
 
 SHOWN = ["method", "n_labels", "seed", "accuracy", "n_evaluated"]  # all but the time
 

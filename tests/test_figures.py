@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from gmvae_lib import figures
-from gmvae_lib.decoding import Disagreement
 from gmvae_lib.errors import InputError
-from gmvae_lib.styles import style_table
+from gmvae_lib.study import figures
+from gmvae_lib.study.disagreement import Disagreement
+from gmvae_lib.study.styles import style_table
 
 
 @pytest.fixture(autouse=True)

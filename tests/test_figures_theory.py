@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gmvae_lib import ImageSet, InputError, figures, rendered_letters
+from gmvae_lib import ImageSet, InputError, rendered_letters
+from gmvae_lib.study import figures
 
 
 @pytest.fixture(autouse=True)

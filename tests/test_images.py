@@ -13,14 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from gmvae_lib.data.image_set import ImageSet
+from gmvae_lib.data.images import load_images, reading_notes, reading_rule, rendered_letters
 from gmvae_lib.errors import InputError
-from gmvae_lib.images import (
-    ImageSet,
-    load_images,
-    reading_notes,
-    reading_rule,
-    rendered_letters,
-)
 
 A_TO_Z = tuple(string.ascii_lowercase)
 
@@ -708,7 +703,7 @@ def test_rendered_letters_are_shuffled_and_seeded(letters):
 
 
 def test_rendered_letters_by_name(monkeypatch):
-    monkeypatch.setattr("gmvae_lib.images.rendered_letters.__defaults__", (52, 0, 28))
+    monkeypatch.setattr("gmvae_lib.data.images.rendered_letters.__defaults__", (52, 0, 28))
     upright = load_images("rendered-letters")
     turned = load_images("rendered-letters", transpose=True)
     np.testing.assert_array_equal(turned.images, upright.images.swapaxes(1, 2))

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gmvae_lib import latent_maps, load_run
+from gmvae_lib import load_run
 from gmvae_lib.errors import InputError
+from gmvae_lib.study import latent_maps
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gmvae_lib import metrics
 from gmvae_lib.errors import InputError
+from gmvae_lib.study import metrics
 
 
 @given(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from gmvae_lib import GMVAE, GMVAEConfig, InputError, cluster_posterior, load_run, preset
-from gmvae_lib.config import for_shape, with_components
-from gmvae_lib.model import as_batch, embed
+from gmvae_lib.vae.config import for_shape, with_components
+from gmvae_lib.vae.model import as_batch, embed
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "letters100k"
 
@@ -210,7 +210,7 @@ def test_extreme_log_variances_stay_finite(letters):
     model = make()
     torch.nn.init.constant_(model.log_variance.bias, 1e6)
     torch.nn.init.constant_(model.prior_log_variance, -1e6)
-    from gmvae_lib.objective import elbo
+    from gmvae_lib.vae.objective import elbo
 
     x = as_batch(letters.images[:4], model.config)
     assert torch.isfinite(elbo(model, x, model.encode(x)).elbo).all()

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from gmvae_lib import GMVAE, GMVAEConfig, objective
-from gmvae_lib.model import Encoded
-from gmvae_lib.objective import (
+from gmvae_lib import GMVAE, GMVAEConfig
+from gmvae_lib.vae import objective
+from gmvae_lib.vae.model import Encoded
+from gmvae_lib.vae.objective import (
     bernoulli_log_likelihood,
     contrast,
     elbo,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gmvae_lib.errors import InputError
-from gmvae_lib.parts import METALS, PART_NAMES, draw_parts
+from gmvae_lib.study.parts import METALS, PART_NAMES, draw_parts
 
 
 def test_shape_balance_and_repeatability():

@@ -18,9 +18,9 @@ from gmvae_lib import (
     TrainConfig,
     cluster_posterior,
     load_images,
-    playground,
 )
-from gmvae_lib.experiments import draw_labelled
+from gmvae_lib.study import playground
+from gmvae_lib.study.experiments import draw_labelled
 
 CONFIGS = {
     "conv": {"encoder": "conv", "channels": (4, 6, 8), "features": 16},

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gmvae_lib import bounds, prediction
-from gmvae_lib.experiments import summarise, sweep
-from gmvae_lib.metrics import purity
+from gmvae_lib import bounds
+from gmvae_lib.study import prediction
+from gmvae_lib.study.experiments import summarise, sweep
+from gmvae_lib.study.metrics import purity
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pytest
 
 from benchmarks.coverage import told_and_true
 from gmvae_lib import load_images, load_run
-from gmvae_lib.decoding import GraphDecoder, cluster_affinity, held_out_proba, temperature
 from gmvae_lib.errors import InputError
-from gmvae_lib.report import (
+from gmvae_lib.label.calibration import held_out_proba, temperature
+from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
+from gmvae_lib.report.findings import (
     MIN_RANDOM,
     cluster_names,
     contradicted,
@@ -205,9 +206,9 @@ def test_examine_needs_two_images():
 
 
 def test_chosen_labels_on_real_letters_are_expected_about_right(emnist_letters_path):
-    from gmvae_lib.choosing import suggest
-    from gmvae_lib.model import embed
-    from gmvae_lib.training import nearest
+    from gmvae_lib.label.choosing import suggest
+    from gmvae_lib.vae.model import embed
+    from gmvae_lib.vae.nearest import nearest
 
     letters = load_images(emnist_letters_path).subset(slice(0, 2000))
     q, features = embed(load_run(RUN).model, letters, device="cpu")

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gmvae_lib import claims, cluster_posterior, load_images, load_run
-from gmvae_lib.experiments import sweep
-from gmvae_lib.metrics import components_in_use
-from gmvae_lib.reproduce import decoded, targets
-from gmvae_lib.studies import chosen_seed
+from gmvae_lib import cluster_posterior, load_images, load_run
+from gmvae_lib.study import claims
+from gmvae_lib.study.experiments import sweep
+from gmvae_lib.study.metrics import components_in_use
+from gmvae_lib.study.reproduce import decoded, targets
+from gmvae_lib.study.studies import chosen_seed
 
 RESULTS = Path(__file__).parents[1] / "results"
 

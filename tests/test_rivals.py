@@ -5,11 +5,11 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from gmvae_lib import rivals
-from gmvae_lib.config import GMVAEConfig
-from gmvae_lib.decoding import HardDecoder
 from gmvae_lib.errors import InputError
-from gmvae_lib.smoothing import adjacency
+from gmvae_lib.label.decoding import HardDecoder
+from gmvae_lib.label.neighbours import adjacency
+from gmvae_lib.study import rivals
+from gmvae_lib.vae.config import GMVAEConfig
 
 MAKERS = {**rivals.on_embedding(), **rivals.by_self_training(None)}
 
@@ -213,8 +213,8 @@ def test_a_convolutional_net_learns_from_labels(bars):
 
 
 def test_pseudo_labels_train_the_encoder(bars):
-    from gmvae_lib.model import GMVAE
-    from gmvae_lib.smoothing import NeighbourDecoder, neighbour_graph
+    from gmvae_lib.label.neighbours import NeighbourDecoder, neighbour_graph
+    from gmvae_lib.vae.model import GMVAE
 
     X, y = bars
     q = np.eye(3, dtype=np.float32)[np.arange(60) % 3]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gmvae_lib import GMVAE, GMVAEConfig, InputError, Run, TrainConfig, load_run, save_run
-from gmvae_lib.runs import pack_posterior, unpack_posterior
-from gmvae_lib.storage import write_atomically
+from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.vae.runs import pack_posterior, unpack_posterior
 
 
 @pytest.fixture

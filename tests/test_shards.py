@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gmvae_lib import InputError, cluster_posterior, fit, load_images, load_run, preset
-from gmvae_lib.cli import main
-from gmvae_lib.shards import ShardedImages
+from gmvae_lib.__main__ import main
+from gmvae_lib.data.shards import ShardedImages
 
 
 def in_shards(folder, images, cuts):

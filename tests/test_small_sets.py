@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gmvae_lib import InputError, small_sets
-from gmvae_lib.small_sets import COLUMNS, SETS, cells, choose_components, chosen, load, study
+from gmvae_lib import InputError
+from gmvae_lib.study import small_sets
+from gmvae_lib.study.small_sets import COLUMNS, SETS, cells, choose_components, chosen, load, study
 
 RESULTS = Path(__file__).parents[1] / "results" / "small_sets.csv"
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from gmvae_lib.decoding import GraphDecoder, cluster_affinity, held_out_proba
 from gmvae_lib.errors import InputError
-from gmvae_lib.smoothing import (
+from gmvae_lib.label.calibration import held_out_proba
+from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
+from gmvae_lib.label.neighbours import (
     NeighbourDecoder,
     asking_decoders,
     neighbour_graph,

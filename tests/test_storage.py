@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import gmvae_lib
 from gmvae_lib import InputError, load_images
-from gmvae_lib.labels import read_labels
-from gmvae_lib.storage import (
+from gmvae_lib.data.labels import read_labels
+from gmvae_lib.data.storage import (
     check_size,
     exclusive,
     load_tensors,
@@ -25,7 +25,7 @@ from gmvae_lib.storage import (
     write_atomically,
 )
 
-SOURCES = sorted(Path(gmvae_lib.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(gmvae_lib.__file__).parent.rglob("*.py"))
 TENSORS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7, np.int64)}
 
 

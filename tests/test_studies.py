@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gmvae_lib import fit, rendered_letters, studies
-from gmvae_lib.config import preset
+from gmvae_lib import fit, rendered_letters
 from gmvae_lib.errors import InputError
+from gmvae_lib.study import studies
+from gmvae_lib.vae.config import preset
 
 
 @pytest.fixture(scope="module")

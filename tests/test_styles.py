@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gmvae_lib import styles
 from gmvae_lib.errors import InputError
+from gmvae_lib.study import styles
 
 
 def table(rows):

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from gmvae_lib import InputError, TrainConfig, cluster_posterior, fit, load_run, preset
-from gmvae_lib import training as training_module
-from gmvae_lib.config import for_shape
-from gmvae_lib.images import ImageSet
-from gmvae_lib.metrics import components_in_use, purity
-from gmvae_lib.model import as_batch
-from gmvae_lib.objective import elbo
-from gmvae_lib.storage import load_tensors, save_tensors
-from gmvae_lib.training import CHECKPOINT, nearest
+from gmvae_lib.data.image_set import ImageSet
+from gmvae_lib.data.storage import load_tensors, save_tensors
+from gmvae_lib.study.metrics import components_in_use, purity
+from gmvae_lib.vae import training as training_module
+from gmvae_lib.vae.config import for_shape
+from gmvae_lib.vae.model import as_batch
+from gmvae_lib.vae.nearest import nearest
+from gmvae_lib.vae.objective import elbo
+from gmvae_lib.vae.training import CHECKPOINT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

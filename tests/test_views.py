@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gmvae_lib.config import VIEWS
-from gmvae_lib.views import CORRUPTED, as_planes, corrupted_rows, flat_view, random_view
+from gmvae_lib.vae.config import VIEWS
+from gmvae_lib.vae.views import CORRUPTED, as_planes, corrupted_rows, flat_view, random_view
 
 
 def batch(letters, n=64):

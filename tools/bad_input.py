@@ -1,7 +1,7 @@
 """Every kind of bad input, and what the command line makes of it.
 
-Run `python tools/bad_input.py`; it calls `gmvae_lib.cli.main` for each case and writes what it saw
-to results/bad_input.csv. It exits with 1 if a case does not end as it should.
+Run `python tools/bad_input.py`; it calls `gmvae_lib.__main__.main` for each case and writes what it
+saw to results/bad_input.csv. It exits with 1 if a case does not end as it should.
 
 In a case's line, {f} is a folder of its own, {run} a finished run of 28 x 28 pictures, {good} 60
 such pictures with labels and {bare} the same without.
@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 
 from gmvae_lib import GMVAE, GMVAEConfig, Run, TrainConfig, cli, rendered_letters, save_run
+from gmvae_lib import __main__ as commands
 
 ROOT = Path(__file__).resolve().parents[1]
 N = 60
@@ -352,7 +353,7 @@ def observe(case, work) -> dict:
     line = case.line.format(**names, bare=work / "bare.npz")
     before, files = snapshot(work), io.StringIO()
     with redirect_stderr(files), redirect_stdout(io.StringIO()):
-        code = cli.main(line.split())
+        code = commands.main(line.split())
     lines = [
         text
         for text in files.getvalue().replace("\r", "\n").split("\n")

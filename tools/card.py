@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from gmvae_lib import load_run
-from gmvae_lib.experiments import summarise
-from gmvae_lib.figures import BLACK, GREY, METHODS, STYLE
+from gmvae_lib.study.experiments import summarise
+from gmvae_lib.study.figures import BLACK, GREY, METHODS, STYLE
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SIZE, DPI = (1200, 630), 100  # pixels, as sites ask for

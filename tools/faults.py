@@ -1,8 +1,8 @@
 """Break the commands in every way a machine can, go on, and compare with an unbroken run.
 
 Run `python tools/faults.py` on Linux (as root, a full and a read-only disk are mounted; otherwise
-they are left out). It forks a process that has imported everything, calls `gmvae_lib.cli.main` in
-the child, and kills that child with SIGKILL: at random moments, just before a random file
+they are left out). It forks a process that has imported everything, calls `gmvae_lib.__main__.main`
+in the child, and kills that child with SIGKILL: at random moments, just before a random file
 operation, or (by the kernel, at a random byte) in the middle of a write. It writes
 results/faults.csv and exits with 1 if a row does not hold.
 """
@@ -28,11 +28,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from gmvae_lib import cli, experiments, load_run, rendered_letters, training
-from gmvae_lib.config import preset
+from gmvae_lib import __main__ as commands
+from gmvae_lib import cli, load_run, rendered_letters
+from gmvae_lib.data.storage import load_tensors
 from gmvae_lib.errors import InputError
-from gmvae_lib.runs import save_run
-from gmvae_lib.storage import load_tensors
+from gmvae_lib.study import experiments
+from gmvae_lib.vae import training
+from gmvae_lib.vae.config import preset
+from gmvae_lib.vae.runs import save_run
 
 ROOT = Path(__file__).resolve().parents[1]
 N, K, EVERY = 300, 8, 5  # images, components, steps between checkpoints
@@ -88,7 +91,7 @@ class Child:
             sys.addaudithook(hook)
             if before is not None:
                 before()
-            code = cli.main(argv)
+            code = commands.main(argv)
             sys.stderr.flush()
         except BaseException:
             import traceback
@@ -198,7 +201,7 @@ class Bench:
             for name in self.lines:
                 folder = self.work / f"whole.{name}"
                 folder.mkdir()
-                assert cli.main(f"{self.lines[name]} --out {folder}/out".split()) == 0
+                assert commands.main(f"{self.lines[name]} --out {folder}/out".split()) == 0
             for name in self.lines:
                 shutil.rmtree(self.work / f"whole.{name}")
 

@@ -34,11 +34,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gmvae_lib import GMVAEConfig, Run, TrainConfig, experiments, load_images, load_run, save_run
+from gmvae_lib import GMVAEConfig, Run, TrainConfig, load_images, load_run, save_run
+from gmvae_lib.data.labels import read_labels
+from gmvae_lib.data.storage import _digest, load_tensors
 from gmvae_lib.errors import InputError
-from gmvae_lib.labels import read_labels
-from gmvae_lib.storage import _digest, load_tensors
-from gmvae_lib.training import CHECKPOINT, _Trainer
+from gmvae_lib.study import experiments
+from gmvae_lib.vae.training import CHECKPOINT, _Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIES = 10_000

@@ -16,8 +16,8 @@ from pathlib import Path
 import yaml
 from check_book import ROOT, chromium, launched, toc_pages
 
-from gmvae_lib.runs import environment
-from gmvae_lib.storage import write_atomically
+from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.vae.runs import environment
 
 VISITS = 5
 VIEW = {"width": 1280, "height": 900}

@@ -1,0 +1,1 @@
+"""Pictures in: readers, image sets, labels, files."""

@@ -1,0 +1,83 @@
+"""Temperature calibration of a decoder from its few labels."""
+
+import numpy as np
+from sklearn.base import clone
+
+TEMPERATURES = np.geomspace(0.1, 10, 101)  # what `temperature` chooses from
+
+
+def temperature(decoder, features, y, n_folds=20):
+    """Temperature that calibrates a decoder, from the labelled points at hand alone.
+
+    Every point is predicted by a decoder fitted without its fold; chosen is the temperature at
+    which these predictions make the labels most probable (Guo et al. 2017). Points whose label
+    occurs in their own fold only are left out: no rule could have known it.
+
+    Parameters
+    ----------
+    decoder : unfitted classifier with predict_proba
+    features, y : arrays [n, ...] and [n], of the labelled points
+    n_folds : int
+        Every n_folds-th point is in one fold; n leaves out one point at a time.
+
+    Returns
+    -------
+    float
+        For `at_temperature`. Above 1: the decoder is too bold. 1 where nothing can be predicted.
+    """
+    return fit_temperature(*held_out_proba(decoder, features, y, n_folds), y)
+
+
+def held_out_proba(decoder, features, y, n_folds=20, progress=False):
+    """Label probabilities of every labelled point by a decoder fitted without its fold.
+
+    Parameters: see `temperature`.
+
+    Returns
+    -------
+    proba : float [n, C], columns in the order of np.unique(y)
+        Zeros for a point without any other to learn from.
+    known : bool [n]
+        Whether the point's label occurs outside its fold; if not, no rule could have told it.
+    """
+    from tqdm import tqdm
+
+    features, (classes, label) = np.asarray(features), np.unique(y, return_inverse=True)
+    fold = np.arange(len(label)) % n_folds
+    proba, known = np.zeros((len(label), len(classes))), np.zeros(len(label), dtype=bool)
+    folds = range(min(n_folds, len(label)))
+    for left_out in tqdm(folds, desc="cross-validation", unit="fold", disable=not progress):
+        out = fold == left_out
+        if out.all():
+            continue
+        fitted = clone(decoder).fit(features[~out], label[~out])
+        proba[np.ix_(out, fitted.classes_)] = fitted.predict_proba(features[out])
+        known[out] = np.isin(label[out], fitted.classes_)
+    return proba, known
+
+
+def fit_temperature(proba, known, y, doubt=np.inf):
+    """The temperature at which held-out probabilities make the known labels most probable.
+
+    proba [n, C], known [n]: from `held_out_proba`. y [n]. ``doubt``: standard deviation of a normal
+    prior on log(temperature) about 0, for few points; inf for none.
+    """
+    if not known.any():
+        return 1.0
+    label = np.unique(y, return_inverse=True)[1]
+    proba, truth = proba[known], label[known]
+
+    def log_likelihood(t):
+        likelihood = at_temperature(proba, t)[np.arange(len(truth)), truth]
+        return np.log(likelihood).sum() - (np.log(t) / doubt) ** 2 / 2
+
+    return float(max(TEMPERATURES, key=log_likelihood))
+
+
+def at_temperature(proba, temperature):
+    """Rows of proba [N, C] to the power 1 / temperature, rescaled to sum to 1.
+
+    Above 1 the probabilities become more alike; the likeliest label stays. Zeros count as 1e-6.
+    """
+    power = np.maximum(proba, 1e-6) ** (1 / temperature)
+    return power / power.sum(axis=1, keepdims=True)

@@ -1,0 +1,479 @@
+"""How good the labels at hand make a classifier: what `report` shows, as data.
+
+No true label is read but those given. Accuracy is measured on labelled images that were drawn at
+random, each predicted without its own label; where none was, it is what the decoder's confidence
+says.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta
+
+from gmvae_lib.errors import InputError
+from gmvae_lib.label.bounds.coverage import expected_missing_mass
+from gmvae_lib.label.calibration import at_temperature, fit_temperature, held_out_proba
+from gmvae_lib.label.choosing import suggest, typicality
+from gmvae_lib.label.decoding import ALPHAS, GraphDecoder, cluster_affinity, log_evidence
+from gmvae_lib.label.neighbours import NeighbourDecoder, asking_decoders
+
+MIN_RANDOM = 10  # labels drawn at random, from which on they measure the accuracy
+DOUBT = 0.2  # of log(temperature), before any label was held out
+MISFIT = 0.03  # by how much the mean confidence misses the accuracy: about that on the letters
+MORE = (10, 25, 50, 100, 200)  # further labels
+SHOWN = 24  # doubtful images, and images to label next
+CONCENTRATION = 0.3  # prior mean of how mixed a cluster's labels are; see `simulate_gain`
+TRUTHS = 30  # simulated
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """An estimate of the share of unlabelled images that are predicted right.
+
+    ``how``: "random", measured on ``n`` labelled images drawn at random; "cross-validated", on
+    labelled images however chosen; "confidence", the mean confidence, ``n`` labels behind it.
+    ``low``, ``high``: 95 % interval; Clopper & Pearson's for what is measured.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    how: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that `report` shows. Labels are positions in ``classes``; N images, n labelled."""
+
+    index: np.ndarray  # int [n]
+    given: np.ndarray  # int [n], their labels
+    at_random: np.ndarray  # bool [n]
+    classes: np.ndarray  # [C]
+    component: np.ndarray  # int [N], each image's cluster
+    rank: np.ndarray  # int [N], its place in the cluster, 0 the most typical
+    proba: np.ndarray  # float [N, C], tempered
+    temperature: float
+    accuracy: Accuracy
+    cross_validated: Accuracy
+    per_class: pd.DataFrame
+    clusters: pd.DataFrame
+    doubtful: np.ndarray  # int, the unlabelled images of the lowest confidence, lowest first
+    contradicted: pd.DataFrame
+    gain: pd.DataFrame
+    next_to_label: np.ndarray  # int
+    warnings: list[str]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return self.proba.argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        return self.proba.max(axis=1)
+
+
+def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings:
+    """Fit the decoder that asks neighbours and find out how far it can be trusted.
+
+    Parameters
+    ----------
+    q : float [N, K]. neighbours : int [N, m], rows of the nearest images (training.nearest).
+    index : int [n], the labelled images. y : array [n], their labels.
+    at_random : bool [n], which of them were drawn uniformly at random; none, if not given.
+    progress : show progress bars.
+    """
+    if len(q) < 2:
+        raise InputError("images: found one, expected more to ask")
+    index = np.asarray(index)
+    at_random = np.zeros(len(index), bool) if at_random is None else np.asarray(at_random)
+    smoothed, decoders = asking_decoders(q, neighbours)
+    decoder = decoders["neighbours"]
+    classes, given = np.unique(y, return_inverse=True)
+    held_out, known = left_out(decoder, index, y, progress)
+    temperature = max(1.0, fit_temperature(held_out, known & fair(at_random), y, DOUBT))
+    held_out = at_temperature(held_out, temperature)
+    proba = at_temperature(decoder.fit(index, y).predict_proba(np.arange(len(q))), temperature)
+    unlabelled = np.ones(len(q), bool)
+    unlabelled[index] = False
+
+    right = known & (held_out.argmax(axis=1) == given)
+    order = suggest(q, min(len(q), len(index) + max(MORE)), neighbours)["index"].to_numpy()
+    order = order[unlabelled[order]]
+    gain, spread = simulate_gain(smoothed, index, given, chosen=order)
+    confidence = proba.max(axis=1)
+    told = confidence[unlabelled].mean() if unlabelled.any() else confidence.mean()
+    accuracy = expected_accuracy(right, at_random, told, spread)
+    component, rank = typicality(smoothed)
+    clusters = cluster_names(smoothed, component, index, given, len(classes))
+    sure = confidence.copy()
+    sure[index] = np.inf
+    findings = {
+        "index": index,
+        "given": given,
+        "at_random": at_random,
+        "classes": classes,
+        "component": component,
+        "rank": rank,
+        "proba": proba,
+        "temperature": temperature,
+        "accuracy": accuracy,
+        "cross_validated": measured(right, "cross-validated"),
+        "per_class": _per_class(given, right, at_random, proba.argmax(axis=1), len(classes)),
+        "clusters": clusters,
+        "doubtful": np.argsort(sure, kind="stable")[: min(SHOWN, int(unlabelled.sum()))],
+        "contradicted": contradicted(index, given, held_out, known),
+        "gain": gain.assign(unlabelled=_missed(clusters, len(index) + gain["more"])),
+        "next_to_label": order[:SHOWN],
+    }
+    return Findings(**findings, warnings=_warnings(q, told, findings))
+
+
+# ------------------------------------------------------------------- accuracy
+
+
+def fair(at_random):
+    """The labelled images that measure anything, bool [n]: those at random, if enough."""
+    return at_random if np.count_nonzero(at_random) >= MIN_RANDOM else np.zeros_like(at_random)
+
+
+def random_temperature(decoder, features, y, at_random, progress=False) -> float:
+    """Temperature that calibrates a decoder by the labelled points drawn at random; 1 without any.
+
+    Chosen points are no guide: each is alone in its group, and held out, it makes the decoder look
+    too bold. On the letters the decoder that asks neighbours is calibrated as it is when its labels
+    are chosen ones, to 0.01 to 0.04.
+    """
+    if not fair(at_random).any():
+        return 1.0
+    held_out, known = left_out(decoder, features, y, progress)
+    found = fit_temperature(held_out, known & at_random, y, DOUBT)
+    # this decoder is never too timid; a few labels that all come out right would say that it is
+    return max(1.0, found) if isinstance(decoder, NeighbourDecoder) else found
+
+
+def left_out(decoder, features, y, progress=False):
+    """What `held_out_proba` gives, each labelled point left out alone: accuracy hardly changes.
+
+    With 20 folds of 100 random labels it is measured at 95 labels, on the letters a point less.
+    """
+    if isinstance(decoder, NeighbourDecoder):
+        counts = pd.Series(y).map(pd.Series(y).value_counts()).to_numpy()
+        return decoder.leave_one_out(features, y), counts > 1
+    return held_out_proba(decoder, features, y, len(y), progress)
+
+
+def measured(right, how, design=1.0) -> Accuracy:
+    """Share of True in bool [n], with the interval of Clopper & Pearson 1934.
+
+    It is exact for independent answers. ``design`` (Kish 1965) is by how much more the share
+    scatters, as a variance, where they are not: the interval is then that of n / design answers.
+    """
+    n, k = len(right), int(np.count_nonzero(right))
+    hits, misses = k / design, (n - k) / design
+    low = beta.ppf(0.025, hits, misses + 1) if k else 0.0
+    high = beta.ppf(0.975, hits + 1, misses) if k < n else 1.0
+    return Accuracy(k / n, float(low), float(high), n, how)
+
+
+def expected_accuracy(right, at_random, confidence, spread) -> Accuracy:
+    """The accuracy to expect on unlabelled images.
+
+    Parameters
+    ----------
+    right : bool [n], whether each labelled image was predicted right without its own label.
+    at_random : bool [n]. With `MIN_RANDOM` of them or more, they decide: no bias but that of the
+        labels held out. Labels that are tested also teach: two in a cluster are right together or
+        wrong together. So answers count as 1 / (1 + their share of all labels). On the letters the
+        variance was 1.7 to 2.6 times the binomial one with 40 to 200 labels, all at random, and
+        1.0 to 1.3 times with 30 or 50 at random beside 50 or 100 chosen (`python -m
+        benchmarks.coverage`). Chosen images say little by cross-validation, since each stands for a
+        group that no other label stands for; where there are only such, the mean confidence
+        decides.
+    confidence : float, mean over the unlabelled images.
+    spread : float, standard deviation of the accuracy over the truths that `simulate_gain` finds
+        compatible with the labels.
+    """
+    if fair(at_random).any():
+        return measured(right[at_random], "random", design=1 + np.mean(at_random))
+    half = 1.96 * np.hypot(spread, MISFIT)
+    low, high = confidence - half, confidence + half
+    return Accuracy(
+        float(confidence), float(max(low, 0)), float(min(high, 1)), len(right), "confidence"
+    )
+
+
+def _per_class(given, right, at_random, predicted, n_classes) -> pd.DataFrame:
+    """label, labelled, predicted (images), checked, right, low, high: a row for each class.
+
+    Checked are the labelled images drawn at random, or all, if fewer than `MIN_RANDOM` were.
+    """
+    checked = fair(at_random) if fair(at_random).any() else np.ones_like(at_random)
+    rows = []
+    for label in range(n_classes):
+        own = right[checked & (given == label)]
+        interval = measured(own, "") if len(own) else Accuracy(np.nan, np.nan, np.nan, 0, "")
+        rows.append(
+            (
+                label,
+                np.count_nonzero(given == label),
+                np.count_nonzero(predicted == label),
+                len(own),
+                interval.value,
+                interval.low,
+                interval.high,
+            )
+        )
+    columns = ["label", "labelled", "predicted", "checked", "right", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# ------------------------------------------------------------------- clusters
+
+
+def cluster_names(smoothed, component, index, given, n_classes) -> pd.DataFrame:
+    """What each cluster holds, the heaviest first.
+
+    Returns
+    -------
+    DataFrame
+        component; weight (share of the images); labelled (images); votes (list of counts, [C]);
+        name (position of its commonest label, or without labels the one that the clusters like it
+        lend it); share (of its labels that are the commonest; nan without labels); state: "named",
+        "mixed" (labels differ), "tied" or "unlabelled".
+    """
+    n_components = smoothed.shape[1]
+    votes = np.zeros((n_components, n_classes), dtype=np.int64)
+    np.add.at(votes, (component[index], given), 1)
+    decoder = GraphDecoder(cluster_affinity(smoothed)).fit(smoothed[index], given)
+    lent = decoder.classes_[decoder.label_given_component_.argmax(axis=0)]
+    rows = []
+    for c in range(n_components):
+        n, most = int(votes[c].sum()), int(votes[c].max())
+        if not n:
+            state = "unlabelled"
+        elif np.count_nonzero(votes[c] == most) > 1:
+            state = "tied"
+        else:
+            state = "named" if most == n else "mixed"
+        name = int(votes[c].argmax()) if n and state != "tied" else int(lent[c])
+        share = most / n if n else np.nan
+        rows.append((c, np.mean(component == c), n, votes[c].tolist(), name, share, state))
+    columns = ["component", "weight", "labelled", "votes", "name", "share", "state"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+
+
+def contradicted(index, given, held_out, known) -> pd.DataFrame:
+    """Labelled images that the others say are something else: labels to look at again.
+
+    Parameters
+    ----------
+    index, given : int [n]. held_out : float [n, C], probabilities without the image's own label.
+    known : bool [n], whether its label occurs elsewhere.
+
+    Returns
+    -------
+    DataFrame
+        index, given, says (label), p_given, p_says; at most `SHOWN`, the most contradicted first.
+    """
+    rows = np.arange(len(given))
+    says = held_out.argmax(axis=1)
+    table = pd.DataFrame(
+        {
+            "index": index,
+            "given": given,
+            "says": says,
+            "p_given": held_out[rows, given],
+            "p_says": held_out[rows, says],
+        }
+    )
+    table = table[known & (says != given) & (table["p_says"] > 0.5)]
+    return table.sort_values("p_given", kind="stable", ignore_index=True)[:SHOWN]
+
+
+# ----------------------------------------------------------------- more labels
+
+
+def simulate_gain(smoothed, index, given, chosen=(), more=MORE, seed=0):
+    """What more labels would add to the accuracy, over truths that fit the labels at hand.
+
+    A truth gives each cluster a distribution over labels, drawn from a Dirichlet distribution with
+    parameters (votes + a p(l|c)): p(l|c) is the decoder's own estimate, and a, how mixed clusters
+    are, the most probable value given the votes (decoding.log_evidence) under an exponential prior
+    of mean `CONCENTRATION`. Further images are labelled by the truth of their cluster, the graph
+    decoder is fitted again, and accuracy is then sum_c w_c p(l(c)|c), with w_c the share of cluster
+    c and l(c) its name: every image is taken for a typical one of its cluster. (The predictions of
+    `bounds` are of this kind, but for labels all at random and p(l|c) known.)
+
+    Parameters
+    ----------
+    smoothed : float [N, K]. index, given : int [n], labelled images and their labels, 0 .. C - 1.
+    chosen : int [m], the images to label next, in this order.
+    more : counts of further labels. seed : of truths and draws.
+
+    Returns
+    -------
+    gain : DataFrame
+        more (0 first), random, random_low, random_high, chosen, chosen_low, chosen_high: mean of
+        the added accuracy and the middle 95 % of the truths, for images drawn at random and for
+        ``chosen``. nan where there are too few images.
+    spread : float
+        Standard deviation over the truths of the accuracy now.
+    """
+    chosen = np.asarray(chosen, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    n_images, n_components = smoothed.shape
+    components = np.arange(n_components)
+    affinity, top = cluster_affinity(smoothed), smoothed.argmax(axis=1)
+    weights = np.bincount(top, minlength=n_components) / n_images
+    hard = np.eye(n_components, dtype=np.float32)[top]
+
+    def named(rows, y):
+        decoder = GraphDecoder(affinity).fit(hard[rows], y)
+        return decoder.label_given_component_.clip(1e-9)
+
+    votes = np.zeros((int(given.max()) + 1, n_components))
+    np.add.at(votes, (given, top[index]), 1)
+    evidence = log_evidence(votes, ALPHAS, np.full(len(votes), 1 / len(votes)))
+    log_prior = np.log(ALPHAS) - ALPHAS / CONCENTRATION  # as a density over log(a)
+    a = ALPHAS[np.argmax(evidence + log_prior)]
+    estimate = named(index, given)
+    rest = np.setdiff1d(np.arange(n_images), index)
+    counts = [0, *more]
+    found = np.full((2, TRUTHS, len(counts)), np.nan)
+    for draw in range(TRUTHS):
+        truth = _dirichlet(votes + a * estimate / estimate.sum(axis=0), rng)  # [C, K]
+        for way, queue in enumerate((rng.permutation(rest)[: max(counts)], chosen)):
+            labels = _labels_by(truth[:, top[queue]].T, rng)
+            for j, n in enumerate(counts):
+                if n > len(queue):
+                    break
+                rows = np.concatenate([index, queue[:n]])
+                names = named(rows, np.concatenate([given, labels[:n]])).argmax(axis=0)
+                found[way, draw, j] = weights @ truth[names, components]
+    spread = found[0, :, 0].std(ddof=1)
+    found -= found[:, :, :1]
+    gain = {"more": counts}
+    for way, name in enumerate(("random", "chosen")):
+        gain[name] = found[way].mean(axis=0)
+        # nan where there are too few images, for every truth alike
+        gain[f"{name}_low"], gain[f"{name}_high"] = np.quantile(found[way], [0.025, 0.975], 0)
+    return pd.DataFrame(gain), float(spread)
+
+
+def _dirichlet(parameters, rng):
+    """Columns drawn from Dirichlet distributions, in logarithms: parameters may be tiny."""
+    # gamma(a) = gamma(a + 1) U^(1/a), which does not vanish
+    log_gamma = (
+        np.log(rng.gamma(parameters + 1)) + np.log(rng.random(parameters.shape)) / parameters
+    )
+    drawn = np.exp(log_gamma - log_gamma.max(axis=0))
+    return drawn / drawn.sum(axis=0)
+
+
+def _labels_by(p, rng):
+    """A label for each row of p [M, C], drawn by it."""
+    total = p.cumsum(axis=1)
+    return (rng.random((len(p), 1)) * total[:, -1:] > total).sum(axis=1).clip(max=p.shape[1] - 1)
+
+
+def _missed(clusters, counts) -> list[float]:
+    """Share of images whose cluster gets no label, for numbers of labels drawn at random."""
+    weights = clusters["weight"].to_numpy()
+    weights = weights[weights > 0] / weights.sum()
+    return [expected_missing_mass(weights, int(n)) for n in counts]
+
+
+# -------------------------------------------------------------------- warnings
+
+
+def _warnings(q, told, findings) -> list[str]:
+    """Sentences on what looks bad; `findings` as in `Findings`."""
+    found = []
+    classes, given = findings["classes"], findings["given"]
+    n_labels, accuracy = len(given), findings["accuracy"]
+    if accuracy.how != "random":
+        found.append(
+            "The accuracy was not measured: too few labelled images were drawn at random "
+            f"({np.count_nonzero(findings['at_random'])}, at least {MIN_RANDOM} are needed). Label "
+            "some that suggest --random draws."
+        )
+    elif accuracy.high < told:
+        found.append(
+            f"The decoder is too sure of itself: its mean confidence is {told:.0%}, more than the "
+            f"accuracy measured ({accuracy.low:.0%} to {accuracy.high:.0%})."
+        )
+    if len(classes) == 1:
+        found.append("All labels are the same: nothing can be told apart.")
+    used = np.exp(_entropy(q.mean(axis=0, dtype=np.float64)))
+    if used < max(1.5, len(classes) / 2, q.shape[1] / 4):
+        found.append(
+            f"The images fall into few clusters: {used:.0f} are in use of {q.shape[1]}, for "
+            f"{len(classes)} labels. Train again with another seed, or for more epochs."
+        )
+    surest = q.max(axis=1).mean(dtype=np.float64)
+    if surest < 0.6:
+        found.append(
+            f"The model hesitates: the likeliest cluster of an image has {surest:.0%} of its "
+            "posterior on average. Train for more epochs, or with fewer clusters."
+        )
+    single = [str(classes[c]) for c in np.flatnonzero(np.bincount(given) == 1)]
+    if single:
+        names = ", ".join(single[:10]) + (", …" if len(single) > 10 else "")
+        found.append(f"Labels given once only, which nothing can be checked by: {names}.")
+    clusters = findings["clusters"]
+    bare = clusters[(clusters["state"] == "unlabelled") & (clusters["weight"] > 0)]
+    if bare["weight"].sum() > 0.05:
+        found.append(
+            f"Clusters without a label, which take the names of others like them: {len(bare)}, "
+            f"with {bare['weight'].sum():.0%} of the images."
+        )
+    undecided = clusters[clusters["state"] == "tied"]
+    if undecided["weight"].sum() > 0.005:
+        found.append(
+            f"Clusters that got different labels equally often: {len(undecided)}, with "
+            f"{undecided['weight'].sum():.0%} of the images. They hold more than one thing, or a "
+            "label is wrong."
+        )
+    if accuracy.value < 0.7 and n_labels >= 2 * len(classes):
+        found.append(
+            f"Fewer than seven in ten images are expected right with {n_labels} labels: look at "
+            "the clusters below, which may not be what your labels tell apart."
+        )
+    return found
+
+
+def _entropy(p) -> float:
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum())
+
+
+def unlike_training(run, images, n=500) -> str | None:
+    """A warning if the model describes images much worse than those it learned from.
+
+    Compares the mean ELBO of ``n`` images, in even steps, with that of the last epoch of training.
+    """
+    import torch
+
+    from gmvae_lib.vae.model import as_batch
+    from gmvae_lib.vae.objective import elbo
+
+    learned = [row["elbo"] for row in run.history if row.get("elbo", np.nan) == row.get("elbo")]
+    if not learned or images.provenance["sha256"] == run.provenance["data"].get("sha256"):
+        return None
+    some = images.images[:: -(-len(images) // n)]
+    model = run.model
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        x = as_batch(some, run.model_config).to(device)
+        generator = torch.Generator().manual_seed(0)
+        here = elbo(model, x, model.encode(x), generator).elbo.mean().item()
+    before = learned[-1]
+    if here > before - 0.3 * abs(before):
+        return None
+    return (
+        f"The images are unlike those that the run learned from: the model explains them worse "
+        f"(ELBO {here:.0f} nats, {before:.0f} in training). Train on images like these."
+    )

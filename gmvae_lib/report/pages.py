@@ -1,0 +1,405 @@
+"""HTML pages in one file each, pictures included: they need no network and no server.
+
+Whatever comes from file names or labels passes `html.escape`, or `_json` inside a script.
+"""
+
+import base64
+import io
+import json
+import shlex
+from datetime import datetime
+from functools import cache
+from html import escape
+from importlib.resources import files
+from string import Template
+
+import numpy as np
+
+from gmvae_lib import __version__
+
+CRISP_UP_TO = 64  # pixels a side: smaller pictures are enlarged in squares, larger ones smoothly
+STRIP, STRIP_SIDE = 8, 48  # typical images of a cluster, and their pixels a side, at most
+THUMB_SIDE = 96
+MOST_CLUSTERS = 200  # on a page
+THRESHOLDS = (0.5, 0.8, 0.9)
+
+
+@cache
+def _template(name) -> str:
+    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
+
+
+def _json(value) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def data_uri(image) -> str:
+    """A picture, uint8 [H, W] or [H, W, 3], as the address of a PNG that holds all of it."""
+    from PIL import Image
+
+    return _uri(Image.fromarray(np.asarray(image)), "PNG", optimize=True)
+
+
+def _small_uri(image, side=None) -> str:
+    """The like at most ``side`` pixels a side, and as a JPEG where a PNG would be large."""
+    from PIL import Image
+
+    picture = Image.fromarray(image)
+    if side is not None:
+        picture.thumbnail((side, side))
+    if picture.mode == "L" and picture.height <= CRISP_UP_TO:
+        return _uri(picture, "PNG", optimize=True)
+    return _uri(picture, "JPEG", quality=75)
+
+
+def _uri(picture, kind, **options) -> str:
+    packed = io.BytesIO()
+    picture.save(packed, kind, **options)
+    content = base64.b64encode(packed.getvalue()).decode("ascii")
+    return f"data:image/{kind.lower()};base64,{content}"
+
+
+def _crisp(images) -> str:
+    return "crisp" if max(images.images.shape[1:3]) <= CRISP_UP_TO else ""
+
+
+def label_page(images, table, known=None) -> str:
+    """The page on which a person labels the images that `choosing.suggest` chose.
+
+    It keeps the labels in the browser, under the sha256 of the images, and saves them as a CSV with
+    the columns index, label, reason.
+
+    Parameters
+    ----------
+    images : ImageSet. table : DataFrame with the columns index and reason.
+    known : {index: (label, reason)}, labels given before; they are saved with the new ones.
+    """
+    known = {
+        int(index): {"label": str(label), "reason": str(reason)}
+        for index, (label, reason) in (known or {}).items()
+    }
+    names = images.extra.get("path")
+    items = [
+        {
+            "index": int(row.index_),
+            "reason": row.reason,
+            "name": "" if names is None else str(names[row.index_]),
+            "src": data_uri(images.images[row.index_]),
+        }
+        for row in table.rename(columns={"index": "index_"}).itertuples(index=False)
+    ]
+    return Template(_template("label.html")).substitute(
+        version=__version__,
+        name=escape(str(images.provenance["name"])),
+        n=len(items),
+        others=f"{len(images) - len(items) - len(known):,}",
+        crisp=_crisp(images),
+        style=_template("page.css"),
+        script=_template("label.js"),
+        data=_json({"sha256": images.provenance["sha256"], "items": items, "known": known}),
+    )
+
+
+# ---------------------------------------------------------------------- report
+
+
+def accuracy_sentence(accuracy) -> str:
+    """What accuracy to expect, how sure that is, and where it comes from."""
+    expected = (
+        f"expected accuracy {accuracy.value:.0%} (95% interval {_range(accuracy)}), "
+        if accuracy.how == "random"
+        else f"expected accuracy about {accuracy.value:.0%} ({_range(accuracy)}), "
+    )
+    if accuracy.how == "random":
+        return (
+            f"{expected}measured on {accuracy.n} labelled images drawn at random, each predicted "
+            "without its own label"
+        )
+    return f"{expected}not measured: this is what the decoder's confidence says"
+
+
+def _range(accuracy) -> str:
+    return f"{accuracy.low:.0%} to {accuracy.high:.0%}"
+
+
+def report_page(images, findings, run, source, labels, notes=()) -> str:
+    """The page that shows `report.examine`'s findings.
+
+    Parameters
+    ----------
+    images : ImageSet. findings : report.Findings. run, source, labels : the run's folder, the
+        images and the labels, as given to the command line.
+    notes : further warnings.
+    """
+    names = [escape(str(name)) for name in findings.classes]
+    unlabelled = np.ones(len(images), bool)
+    unlabelled[findings.index] = False
+    confidence, clusters = findings.confidence, findings.clusters
+    in_use = clusters[clusters["weight"] > 0]
+    sentence = accuracy_sentence(findings.accuracy)
+    told = confidence[unlabelled] if unlabelled.any() else confidence
+    measured = findings.accuracy.how == "random"
+    return Template(_template("report.html")).substitute(
+        version=__version__,
+        style=_template("page.css"),
+        name=escape(str(images.provenance["name"])),
+        run=escape(str(run)),
+        date=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        n_images=f"{len(images):,}",
+        n_labels=len(findings.index),
+        n_random=np.count_nonzero(findings.at_random),
+        accuracy_title="Expected accuracy" if measured else "Expected accuracy, not measured",
+        accuracy=f"{findings.accuracy.value:.0%}",
+        accuracy_range=_range(findings.accuracy),
+        accuracy_sentence=f"{sentence[0].upper()}{sentence[1:]}.",
+        confidence=f"{told.mean():.0%}",
+        n_named=np.count_nonzero(in_use["labelled"]),
+        n_clusters=len(in_use),
+        warnings=_warning_box([*notes, *findings.warnings]),
+        curve=_gain_curve(findings.gain, findings.accuracy.value),
+        gain=_gain_table(findings.gain),
+        gain_note=_GAIN_NOTE,
+        names=_names_table(findings, names),
+        names_note="Checked are labelled images "
+        + ("drawn at random" if measured else "of whatever choice, which makes them look worse")
+        + ", each predicted without its own label. The interval is given from five images on.",
+        clusters="\n".join(_card(images, findings, row, names) for row in _shown(in_use)),
+        clusters_note=_clusters_note(in_use),
+        doubtful=_pictures(images, findings.doubtful, lambda i: _opinion(findings, names, i)),
+        abstain="; ".join(
+            f"{np.count_nonzero(told < limit):,} are below {limit}" for limit in THRESHOLDS
+        ),
+        contradicted=_contradicted(images, findings.contradicted, names),
+        contradicted_note=_CONTRADICTED_NOTE
+        if len(findings.contradicted)
+        else "None: no label is contradicted by the images like it.",
+        next=_pictures(
+            images,
+            findings.next_to_label,
+            lambda i: f"{_opinion(findings, names, i)}",
+        ),
+        command=escape(
+            f"python -m gmvae_lib suggest --run {shlex.quote(str(run))} "
+            f"--images {shlex.quote(str(source))} --labels {shlex.quote(str(labels))} "
+            "--budget 50 --out to_label_next.csv --page label_next.html"
+        ),
+        how=_how(findings),
+    )
+
+
+_GAIN_NOTE = (
+    "Predicted by labelling on in simulation: every cluster gets labels that fit those at hand and "
+    "the decoder's estimate for clusters without any, and the decoder is fitted again. New kinds "
+    "of thing, of which no label is at hand yet, are not foreseen. The last column is the share of "
+    "images whose cluster gets no label if as many labels in all are drawn at random."
+)
+_CONTRADICTED_NOTE = (
+    "Labelled images that the other labels say are something else, the most contradicted first. "
+    "Some are odd, some are labelled wrong: look at them again."
+)
+
+
+def _warning_box(warnings) -> str:
+    if not warnings:
+        return '<p class="fine">No warnings.</p>'
+    lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    return (
+        '<section class="warnings" aria-labelledby="warnings"><h2 id="warnings">Warnings</h2>'
+        f"<ul>{lines}</ul></section>"
+    )
+
+
+def _table(head, rows) -> str:
+    cells = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _percent(value) -> str:
+    return "–" if np.isnan(value) else f"{value:.0%}"
+
+
+def _points(value) -> str:
+    text = "–" if np.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
+    return "0" if text in ("+0.0", "−0.0") else text
+
+
+def _gain_table(gain) -> str:
+    rows = [
+        (
+            f"+{row.more}" if row.more else "now",
+            _points(row.chosen),
+            _points(row.random),
+            _percent(row.unlabelled),
+        )
+        for row in gain.itertuples()
+    ]
+    head = ("Labels", "suggested, points", "at random, points", "missed")
+    return _table(head, rows)
+
+
+def _gain_curve(gain, accuracy) -> str:
+    """Accuracy against further labels as an SVG picture."""
+    gain = gain.copy()
+    ways = [f"{way}{end}" for way in ("chosen", "random") for end in ("", "_low", "_high")]
+    gain[ways] = (accuracy + gain[ways]).clip(0, 1)
+    width, height, left, top, right, bottom = 640, 320, 56, 16, 20, 48
+    low = np.floor(10 * max(0.0, np.nanmin(gain[ways].to_numpy()) - 0.02)) / 10
+    most = gain["more"].max()
+
+    def x(more):
+        return left + (width - left - right) * np.sqrt(more / most)
+
+    def y(value):
+        return top + (height - top - bottom) * (1 - (value - low) / (1 - low))
+
+    def path(name, reverse=False):
+        kept = gain[gain[name].notna()]
+        points = [f"{x(a):.1f},{y(b):.1f}" for a, b in zip(kept["more"], kept[name], strict=True)]
+        return " ".join(reversed(points) if reverse else points)
+
+    lines = []
+    for value in np.arange(low, 1.001, 0.1 if low < 0.75 else 0.05):
+        lines.append(
+            f'<line class="axis" x1="{left}" x2="{width - right}" y1="{y(value):.1f}" '
+            f'y2="{y(value):.1f}"/><text x="{left - 8}" y="{y(value) + 4:.1f}" '
+            f'text-anchor="end">{value:.0%}</text>'
+        )
+    for more in gain["more"]:
+        lines.append(
+            f'<text x="{x(more):.1f}" y="{height - bottom + 20}" text-anchor="middle">'
+            f"{f'+{more}' if more else 'now'}</text>"
+        )
+    parts = "".join(lines)
+    end = gain[gain["random"].notna()].iloc[-1]
+    now = gain.iloc[0]
+    summary = (
+        f"Expected accuracy now {now.random:.0%}; with {end.more:.0f} more random labels "
+        f"{end.random:.0%}"
+    )
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{summary}">{parts}'
+        f'<polygon class="band" points="{path("chosen_high")} {path("chosen_low", True)}"/>'
+        f'<polyline class="random" points="{path("random")}"/>'
+        f'<polyline class="chosen" points="{path("chosen")}"/>'
+        f'<text x="{(left + width - right) / 2}" y="{height - 6}" text-anchor="middle">'
+        "further labels</text>"
+        "</svg>"
+        '<figcaption class="key small"><span><svg viewBox="0 0 28 4" aria-hidden="true"><line '
+        'class="chosen" x2="28" y1="2" y2="2"/></svg> suggested, with a 95% band</span> <span><svg '
+        'viewBox="0 0 28 4" aria-hidden="true"><line class="random" x2="28" y1="2" y2="2"/></svg> '
+        "at random</span></figcaption>"
+    )
+
+
+def _names_table(findings, names) -> str:
+    rows = []
+    for row in findings.per_class.sort_values("predicted", ascending=False).itertuples():
+        interval = f"{row.low:.0%} to {row.high:.0%}" if row.checked >= 5 else "–"
+        right = f"{round(row.right * row.checked)} of {row.checked}" if row.checked else "–"
+        rows.append((names[row.label], f"{row.predicted:,}", row.labelled, right, interval))
+    return _table(("Name", "Images", "Labels", "Checked right", "95% interval"), rows)
+
+
+def _shown(clusters):
+    return clusters.iloc[:MOST_CLUSTERS].itertuples()
+
+
+def _clusters_note(clusters) -> str:
+    shown = min(len(clusters), MOST_CLUSTERS)
+    note = (
+        f"{STRIP} typical images of each, the heaviest first; marked are those whose name is open."
+    )
+    return note + (f" {shown} of {len(clusters)} are shown." if shown < len(clusters) else "")
+
+
+def _card(images, findings, row, names) -> str:
+    members = np.flatnonzero((findings.component == row.component) & (findings.rank < STRIP))
+    members = members[np.argsort(findings.rank[members])]
+    votes = ", ".join(f"{names[label]} × {count}" for label, count in enumerate(row.votes) if count)
+    name = names[row.name]
+    flag = {
+        "unlabelled": f"no label; like clusters of {name}",
+        "tied": f"as many labels of one kind as of another: {votes}",
+        "mixed": f"labels differ: {votes}",
+    }.get(row.state)
+    doubt = "?" if row.state in ("unlabelled", "tied") else ""
+    text = f'<p class="flag">{flag}</p>' if flag else f"<p>labels: {votes}</p>"
+    return (
+        f'<li id="c{row.component}"{" class=odd" if flag else ""}>'
+        f'<img src="{_small_uri(_strip(images.images[members]))}" class="{_crisp(images)}" '
+        f'alt="{len(members)} typical images of cluster {row.component}">'
+        f"<h3>{name}{doubt}<span>cluster {row.component}, {row.weight:.1%}</span></h3>{text}</li>"
+    )
+
+
+def _strip(pictures) -> np.ndarray:
+    """Pictures side by side, `STRIP` places wide, a black gap between them."""
+    from PIL import Image
+
+    height, width = pictures.shape[1:3]
+    scale = min(1, STRIP_SIDE / max(height, width))
+    height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    gap = max(1, width // 14)
+    strip = np.zeros((height, STRIP * (width + gap) - gap, *pictures.shape[3:]), np.uint8)
+    for i, picture in enumerate(pictures):
+        resized = picture if scale == 1 else Image.fromarray(picture).resize((width, height))
+        strip[:, i * (width + gap) : i * (width + gap) + width] = resized
+    return strip
+
+
+def _pictures(images, index, text_of) -> str:
+    paths = images.extra.get("path")
+    items = []
+    for i in index:
+        file = "" if paths is None else f"<br>{escape(str(paths[i]))}"
+        items.append(
+            f'<li><img src="{_small_uri(images.images[i], THUMB_SIDE)}" class="{_crisp(images)}" '
+            f'alt="Image {i}">{text_of(i)}<br>'
+            f'<span class="soft">image {i}{file}</span></li>'
+        )
+    return "\n".join(items)
+
+
+def _opinion(findings, names, i) -> str:
+    """What the decoder says of an image: its two likeliest labels."""
+    best = np.argsort(-findings.proba[i], kind="stable")[:2]
+    first, *others = [f"{names[label]} {findings.proba[i, label]:.0%}" for label in best]
+    return f"<strong>{first}</strong>" + "".join(f", {other}" for other in others)
+
+
+def _contradicted(images, table, names) -> str:
+    said = {
+        row.index_: f"<strong>{names[row.given]}</strong> given, {names[row.says]} {row.p_says:.0%}"
+        for row in table.rename(columns={"index": "index_"}).itertuples()
+    }
+    return _pictures(images, list(said), said.get)
+
+
+def _how(findings) -> str:
+    accuracy, crossed = findings.accuracy, findings.cross_validated
+    parts = [
+        "Every image has its label from the decoder that asks neighbours (predict's default), "
+        "its confidence "
+        + (
+            f"tempered by T = {findings.temperature:.2f} to fit the labels drawn at random."
+            if findings.accuracy.how == "random"
+            else "as the decoder gives it."
+        )
+    ]
+    if accuracy.how == "random":
+        parts.append(
+            f"The accuracy is the share of the {accuracy.n} labelled images drawn at random that "
+            "were predicted right so, with the exact binomial interval (Clopper and Pearson). Its "
+            "only bias is that each was predicted from one label less than there are."
+        )
+    else:
+        parts.append(
+            "The accuracy is the mean confidence over the unlabelled images; the range covers "
+            "what the clusters may hold that fits the labels at hand, and how far the confidence "
+            "was off on handwritten letters. Over all labelled images cross-validation finds "
+            f"{crossed.value:.0%} ({_range(crossed)}), which is too low for images chosen to "
+            "stand for a group each: without its own label, no other stands for its group."
+        )
+    return " ".join(parts)

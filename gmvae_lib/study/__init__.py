@@ -1,0 +1,1 @@
+"""What only the book and its tables need: sweeps, baselines, figures, claims."""

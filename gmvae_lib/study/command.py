@@ -1,0 +1,65 @@
+"""The command ``sweep`` of the command line."""
+
+from gmvae_lib.cli import (
+    IMAGES_HELP,
+    counts,
+    output_path,
+    posterior_of,
+    run_and_images,
+    whole_number,
+)
+from gmvae_lib.errors import InputError
+
+BACKENDS = ("loky", "threading", "dask", "ray")  # of joblib
+
+
+def add_sweep(command) -> None:
+    """Add the command, by the function that the command line adds its own with."""
+    sub = command(
+        sweep,
+        "--run runs/letters --data letters.npz --n-labels 73,291 --seeds 5 --out sweep.csv",
+        "A killed sweep goes on when repeated.",
+    )
+    sub.add_argument("--run", required=True, help="folder that train wrote")
+    sub.add_argument("--data", required=True, metavar="PATH", help=f"with labels: {IMAGES_HELP}")
+    sub.add_argument("--n-labels", type=counts, required=True, metavar="N,N,...")
+    sub.add_argument("--seeds", type=whole_number(1, 1000), default=5, help="draws (default: 5)")
+    sub.add_argument("--pixels", action="store_true", help="add the classifiers on pixels (slow)")
+    sub.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="where the cells run: processes or threads here (loky, threading), or the machines of "
+        "a Dask or Ray cluster, where these are installed (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS)",
+    )
+    sub.add_argument("--out", required=True, metavar="CSV")
+
+
+def sweep(args) -> None:
+    """Measure accuracy against the number of labels, on data whose labels are known."""
+    out = output_path(args.out, args.data)
+    run, images = run_and_images(args, args.data)
+    if images.labels is None:
+        raise InputError(f"{args.data}: found no labels, expected true labels to evaluate against")
+    import joblib
+
+    from gmvae_lib.label.decoding import decoders
+    from gmvae_lib.study.baselines import pixel_baselines
+    from gmvae_lib.study.experiments import summarise
+    from gmvae_lib.study.experiments import sweep as run_sweep
+
+    q = posterior_of(args, run, images)
+    features, methods = {"q": q}, {"q": decoders(q)}
+    if args.pixels:
+        features["pixels"], methods["pixels"] = images.pixels(), pixel_baselines()
+    table = run_sweep(
+        features,
+        images.labels,
+        methods,
+        args.n_labels,
+        range(args.seeds),
+        out=out,
+        # the decoders take milliseconds
+        n_jobs=joblib.cpu_count() if args.pixels or args.backend else 1,
+        backend=args.backend,
+    )
+    print(summarise(table).round(4).to_string(index=False))

@@ -1,0 +1,347 @@
+"""The label-efficiency sweep: methods x label counts x seeds, resumable and parallel.
+
+A cell of the sweep draws labelled images at random, fits one method on them, and measures its
+accuracy on all the other images.
+"""
+
+import hashlib
+import io
+import json
+import time
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed, parallel_config
+from sklearn.base import BaseEstimator, clone
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.errors import InputError
+from gmvae_lib.study.metrics import mean_and_interval
+
+COLUMNS = ("method", "n_labels", "seed", "accuracy", "n_evaluated", "seconds")
+CELL = list(COLUMNS[:3])
+ROWS_AT_ONCE = 4096
+RECORDED_PACKAGES = ("numpy", "scikit-learn", "xgboost", "gmvae_lib")
+
+
+def label_counts(n_total):
+    """The label counts of Figure 3, ascending, up to half of n_total images.
+
+    The article's counts of its 145,600 images from 7 to 2,912, with 15 and 29 between them and
+    14,560, so that data sets compare by the number of labels; then 7 % and half of n_total.
+    """
+    if n_total < 2:
+        raise InputError(f"n_total: found {n_total}; expected at least 2")
+    counts = {7, 15, 29, 73, 146, 291, 728, 1456, 2912, 14560, round(0.07 * n_total), n_total // 2}
+    return sorted(count for count in counts if 1 <= count <= n_total // 2)
+
+
+def draw_labelled(n_total, n_labels, seed):
+    """Draw the images to label, uniformly at random without replacement.
+
+    The draw is the start of one permutation for each seed, so draws of one seed are nested: more
+    labels means the same ones and some more, for every method alike.
+
+    Returns
+    -------
+    int array [n_labels]
+    """
+    if not 1 <= n_labels <= n_total:
+        raise InputError(
+            f"n_labels: found {n_labels}; expected 1 to {n_total}, the number of images"
+        )
+    return np.random.default_rng(seed).permutation(n_total)[:n_labels]
+
+
+def summarise(table, confidence=0.95):
+    """Mean accuracy and t interval over seeds.
+
+    Parameters
+    ----------
+    table : DataFrame, from `sweep`
+
+    Returns
+    -------
+    DataFrame
+        method, n_labels, mean, low, high, n_seeds
+    """
+    rows = [
+        (method, n_labels, *mean_and_interval(group["accuracy"], confidence), len(group))
+        for (method, n_labels), group in table.groupby(["method", "n_labels"])
+    ]
+    return pd.DataFrame(rows, columns=["method", "n_labels", "mean", "low", "high", "n_seeds"])
+
+
+def sweep(
+    features,
+    y,
+    methods,
+    n_labels,
+    seeds,
+    *,
+    out=None,
+    n_jobs=1,
+    n_threads=1,
+    progress=True,
+    backend=None,
+):
+    """Measure the accuracy of every method at every label count with every seed.
+
+    Parameters
+    ----------
+    features : dict of str to array [N, ...]
+        What methods may see, for instance ``{"q": q, "pixels": images.pixels()}``.
+    y : array [N]
+        True labels; a method sees only those of its labelled images.
+    methods : dict of str to dict
+        For each kind of features its methods by name, for instance
+        ``{"q": decoders(q), "pixels": pixel_baselines()}``. A method is an unfitted scikit-learn
+        classifier, or a callable ``factory(n_labels, seed, n_threads)`` that makes one.
+    n_labels, seeds : sequences of int
+    out : path, optional
+        CSV to keep the results in. Cells it already holds are not run again, and each finished one
+        is saved at once, so a kill loses the running cells only. ``<out>.provenance.json`` beside
+        it says which data they are of. One process at a time may write to it.
+    n_jobs : int
+        Cells run at the same time; the arrays are shared, not copied.
+    n_threads : int
+        Threads of each cell.
+    progress : bool
+        Show a progress bar on stderr.
+    backend : str, optional
+        Of joblib, by default its own: "loky", "threading", or "dask" or "ray" for the machines of
+        a cluster (the one that DASK_SCHEDULER_ADDRESS or RAY_ADDRESS names, else one here).
+
+    Returns
+    -------
+    DataFrame
+        The cells asked for, sorted: method, n_labels, seed, accuracy, n_evaluated, seconds (fit and
+        predict).
+
+    Raises
+    ------
+    InputError
+        If arguments do not fit together, or `out` is damaged or of other data.
+    """
+    y = np.asarray(y)
+    _check(features, y, methods, n_labels, seeds)
+    asked = {
+        (name, n, seed): (kind, method)
+        for n in sorted({int(n) for n in n_labels})  # cheap cells first
+        for kind, named in methods.items()
+        for name, method in named.items()
+        for seed in sorted({int(seed) for seed in seeds})
+    }
+    done = {}
+    if out is not None:
+        out = Path(out)
+        used = {kind: features[kind] for kind, named in methods.items() if named}
+        done = _open_table(out, _provenance(used, y))
+    left = [cell for cell in asked if cell not in done]
+    with _on(backend):
+        running = Parallel(n_jobs=n_jobs, return_as=_return_as(backend))(
+            delayed(_run_cell)(features[asked[cell][0]], y, asked[cell][1], cell, n_threads)
+            for cell in left
+        )
+        for row in tqdm(running, total=len(left), unit="cell", desc="sweep", disable=not progress):
+            done[tuple(row[:3])] = row
+            if out is not None:
+                _save(out, _table(done.values()).to_csv(index=False))
+    return _table(done[cell] for cell in asked)
+
+
+@contextmanager
+def _on(backend):
+    """joblib's work on the backend asked for, joined to its cluster."""
+    try:
+        with ExitStack() as stack:
+            if backend == "dask":
+                from distributed import Client
+
+                stack.enter_context(Client())
+            elif backend == "ray":
+                from ray.util.joblib import register_ray
+
+                register_ray()
+            if backend is not None:
+                stack.enter_context(parallel_config(backend=backend))
+            yield
+    except ImportError as error:
+        raise InputError(
+            f"backend: found {backend!r}, but {error.name} is not installed; expected it "
+            "(pip install 'dask[distributed]' or ray), or loky or threading"
+        ) from None
+
+
+def _return_as(backend):
+    """Rows as they come, so that each is kept at once; Ray gives them in the end only."""
+    return "list" if backend == "ray" else "generator_unordered"
+
+
+def forget(out, kind, methods):
+    """Drop the rows of some methods from a table, and the record of the features they saw.
+
+    For results that must be made again, such as those of decoders after a new posterior.
+    """
+    out = Path(out)
+    beside = _beside(out)
+    if not (out.exists() and beside.exists()):
+        return
+    rows = [row for row in _read_rows(out).values() if row[0] not in methods]
+    recorded = json.loads(beside.read_text(encoding="utf-8"))
+    recorded["features"].pop(kind, None)
+    _save(out, _table(rows).to_csv(index=False))
+    _save(beside, json.dumps(recorded, indent=2) + "\n")
+
+
+def _check(features, y, methods, n_labels, seeds):
+    names = [name for named in methods.values() for name in named]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"methods: found {repeated} more than once; expected different names")
+    for kind in methods:
+        if kind not in features:
+            raise InputError(f"methods: found the kind {kind!r}; expected one of {list(features)}")
+        if len(features[kind]) != len(y):
+            raise InputError(
+                f"features[{kind!r}]: found {len(features[kind])} rows; expected {len(y)}, as y has"
+            )
+    if not (names and len(n_labels) and len(seeds)):
+        raise InputError(
+            f"methods, n_labels, seeds: found {len(names)}, {len(n_labels)} and {len(seeds)}; "
+            "expected at least one of each"
+        )
+    if min(n_labels) < 1 or max(n_labels) >= len(y):
+        raise InputError(
+            f"n_labels: found {min(n_labels)} to {max(n_labels)}; expected 1 to {len(y) - 1}, "
+            "to leave an image to evaluate"
+        )
+
+
+def _run_cell(X, y, method, cell, n_threads):
+    """Fit and evaluate one cell; returns its row of the table."""
+    name, n_labels, seed = cell
+    labelled = draw_labelled(len(y), n_labels, seed)
+    unlabelled = np.ones(len(y), dtype=bool)
+    unlabelled[labelled] = False
+    if isinstance(method, BaseEstimator):
+        classifier = clone(method)
+    else:
+        classifier = method(n_labels, seed, n_threads)
+    correct = 0
+    start = time.perf_counter()
+    with threadpool_limits(n_threads):
+        classifier.fit(X[labelled], y[labelled])
+        for first in range(0, len(y), ROWS_AT_ONCE):  # keeps memory flat
+            rows = slice(first, first + ROWS_AT_ONCE)
+            kept = unlabelled[rows]
+            if kept.any():
+                correct += np.count_nonzero(classifier.predict(X[rows][kept]) == y[rows][kept])
+    seconds = time.perf_counter() - start
+    n_evaluated = len(y) - n_labels
+    return name, n_labels, seed, correct / n_evaluated, n_evaluated, round(seconds, 3)
+
+
+def _table(rows):
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values(CELL, ignore_index=True)
+
+
+def _save(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8", newline=""))
+
+
+def _sha256(array):
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _describe(array):
+    array = np.asarray(array)
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": _sha256(array)}
+
+
+def _provenance(features, y):
+    # Integer labels are the same data whatever their width.
+    y = y.astype(np.int64) if np.issubdtype(y.dtype, np.integer) else y
+    versions = {}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # optional, or run from a checkout
+            continue
+    return {
+        "n_images": len(y),
+        "labels": _describe(y),
+        "features": {kind: _describe(array) for kind, array in features.items()},
+        "versions": versions,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _open_table(out, provenance):
+    """Rows by cell of an existing table; makes or extends the provenance beside it."""
+    beside = _beside(out)
+    rows = _read_rows(out) if out.exists() else {}
+    if rows:
+        provenance = _same_data(beside, provenance)
+        wrong = [row for row in rows.values() if row[1] + row[4] != provenance["n_images"]]
+        if wrong:
+            raise InputError(
+                f"{out}: found {wrong[0][1]} labels and {wrong[0][4]} evaluated images in a row; "
+                f"expected them to add up to {provenance['n_images']}"
+            )
+    _save(beside, json.dumps(provenance, indent=2) + "\n")
+    return rows
+
+
+def _beside(out):
+    return out.with_name(out.name + ".provenance.json")
+
+
+def _read_rows(out):
+    header = ",".join(COLUMNS)
+    advice = "expected a table that `sweep` wrote (move the file away to start anew)"
+    try:
+        text = out.read_text(encoding="utf-8")
+        if not text.startswith(header + "\n") or not text.endswith("\n"):
+            raise InputError(f"{out}: found another header or a cut-off end; {advice}")
+        dtypes = {"method": str, "n_labels": int, "seed": int, "n_evaluated": int}
+        # by way of text: some versions of pandas lose the last digit of a float
+        exact = {"accuracy": str, "seconds": str}
+        table = pd.read_csv(io.StringIO(text), dtype=dtypes | exact)
+        table = table.astype(dict.fromkeys(exact, float))
+    except InputError:  # a ValueError too
+        raise
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{out}: found a row that cannot be read; {advice}") from error
+    if table.isna().any(axis=None) or table.duplicated(CELL).any():
+        raise InputError(f"{out}: found an incomplete or repeated row; {advice}")
+    return {row[:3]: row for row in table.itertuples(index=False, name=None)}
+
+
+def _same_data(beside, provenance):
+    """The recorded provenance with new kinds of features added, if it is of the same data."""
+    try:
+        recorded = json.loads(beside.read_text(encoding="utf-8"))
+        before = {"labels": recorded["labels"], **recorded["features"]}
+        digests = {what: str(described["sha256"]) for what, described in before.items()}
+        if not isinstance(recorded["n_images"], int):
+            raise TypeError("n_images")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{beside}: found no readable provenance; expected the one written with the table"
+        ) from error
+    now = {"labels": provenance["labels"], **provenance["features"]}
+    for what in now.keys() & before.keys():
+        if now[what] != before[what]:
+            raise InputError(
+                f"{beside}: found {what} with sha256 {digests[what][:12]}, expected "
+                f"{now[what]['sha256'][:12]} as given; use another out for other data"
+            )
+    return recorded | {"features": recorded["features"] | provenance["features"]}

@@ -1,0 +1,184 @@
+"""Figures of chapter 7, Figure 3 of the article among them."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import (
+    FuncFormatter,
+    PercentFormatter,
+)
+
+from gmvae_lib.errors import InputError
+from gmvae_lib.study.figures.style import (
+    BLACK,
+    BLUE,
+    METHODS,
+    ORANGE,
+    STYLE,
+    VERMILION,
+    WIDTH,
+    WINE,
+)
+
+
+@mpl.rc_context(STYLE)
+def figure_3(summary, n_total, K, target=0.8):
+    """Accuracy on the unlabelled images against the number of labels.
+
+    Parameters
+    ----------
+    summary : DataFrame, from `experiments.summarise`
+        Any of the methods in `METHODS`.
+    n_total : int
+        Images in the data set, labelled or not.
+    K : int
+        Components, marked by a line at n = K.
+    target : float
+        Accuracy marked by a line.
+    """
+    unknown = sorted(set(summary["method"]) - set(METHODS))
+    if unknown:
+        raise InputError(f"summary: found the method {unknown[0]!r}; expected {list(METHODS)}")
+    fig, ax = plt.subplots(figsize=(WIDTH, 5.6))
+    for method, (label, colour, line, marker) in METHODS.items():
+        curve = summary[summary["method"] == method].sort_values("n_labels")
+        if curve.empty:
+            continue
+        ax.plot(
+            curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5, label=label
+        )
+        ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1)
+    ax.axhline(target, color=BLACK, lw=0.8)
+    ax.axvline(K, color=BLACK, lw=0.8, ls="--")
+    ax.annotate(
+        f"{target:.0%}",
+        (1, target),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+    )
+    ax.annotate(f"n = K = {K}", (K, 0.02), xytext=(4, 0), textcoords="offset points")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("number of labels")
+    ax.set_ylabel("accuracy on the unlabelled images")
+    share = ax.secondary_xaxis(
+        "top", functions=(lambda n: 100 * n / n_total, lambda s: s * n_total / 100)
+    )
+    share.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
+    share.set_xlabel("labelled share of the images, %")
+    share.spines["top"].set_visible(True)
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def rivals(summary, groups, counts=(73, 291, 728)):
+    """Accuracy with its interval, a row each method and a panel each number of labels.
+
+    Parameters
+    ----------
+    summary : DataFrame, from `experiments.summarise`
+    groups : dict of str to dict
+        For each group its methods: name in the summary to name in the figure, from the top down.
+        A method that was not measured at any of the counts has no row.
+    """
+    at = summary.set_index(["method", "n_labels"])
+    measured = {method for method, n in at.index if n in counts}
+    rows = [
+        (group, method, label)
+        for group, named in groups.items()
+        for method, label in named.items()
+        if method in measured
+    ]
+    fig, axes = plt.subplots(
+        1, len(counts), figsize=(WIDTH, 1.2 + 0.23 * len(rows)), sharey=True, squeeze=False
+    )
+    look = dict(zip(groups, zip((WINE, BLUE, ORANGE, BLACK), "*osD", strict=True), strict=False))
+    for ax, n in zip(axes[0], counts, strict=True):
+        for place, (group, method, _) in enumerate(rows):
+            if (method, n) in at.index:
+                mean, low, high = at.loc[(method, n), ["mean", "low", "high"]]
+                colour, marker = look[group]
+                ax.plot([low, high], [place, place], color=colour, lw=1.5)
+                ax.plot(mean, place, marker, color=colour, ms=8 if marker == "*" else 5)
+        ax.set_title(f"{n:,} labels", fontsize=11)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.tick_params(labelsize=9)
+        ax.grid(axis="y", color="#e6e6e6", lw=0.8)
+        ax.set_axisbelow(True)
+    axes[0, 0].set_yticks(range(len(rows)), [label for *_, label in rows], fontsize=9)
+    axes[0, 0].invert_yaxis()
+    axes[0, len(counts) // 2].set_xlabel("accuracy on the unlabelled images")
+    shown = [group for group in groups if group in {row[0] for row in rows}]
+    handles = [
+        mpl.lines.Line2D([], [], color=look[g][0], marker=look[g][1], ls="-", lw=1.5) for g in shown
+    ]
+    fig.legend(handles, shown, loc="outside lower center", ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def gain_by_letter(table):
+    """Gain in accuracy of each letter with its interval, largest first.
+
+    Parameters
+    ----------
+    table : DataFrame
+        letter, gain, low, high, as from `metrics.per_class_gain`.
+    """
+    table = table.sort_values("gain", ascending=False)
+    gain, low, high = (100 * table[column].to_numpy() for column in ("gain", "low", "high"))
+    fig, ax = plt.subplots(figsize=(WIDTH, 4))
+    ax.bar(table["letter"], gain, color=np.where(gain >= 0, BLUE, VERMILION))
+    ax.errorbar(
+        np.arange(len(gain)), gain, yerr=[gain - low, high - gain], fmt="none", color=BLACK, lw=1
+    )
+    ax.axhline(0, color=BLACK, lw=0.8)
+    ax.set_xlabel("letter")
+    ax.set_ylabel("soft minus hard, points")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def letter_scatter(x, y, letters, x_label, y_label):
+    """One point a letter, drawn as the letter itself: x [C] against y [C]."""
+    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    ax.scatter(x, y, s=0)  # invisible: sets the limits for the letters
+    for value, height, letter in zip(x, y, letters, strict=True):
+        ax.text(value, height, letter, ha="center", va="center", color=BLUE, fontsize=12)
+    ax.axhline(0, color=BLACK, lw=0.8)
+    ax.margins(0.06)
+    ax.set_xlabel(x_label)
+    ax.set_ylabel(y_label)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def confusion(share, names, written=0.03):
+    """Which letters are taken for which: a table of errors.
+
+    Parameters
+    ----------
+    share : array [C, C]
+        Share of the images of letter i (row) that are called j (column); the diagonal is left out.
+    names : sequence of str [C]
+    written : shares from here on are written into their place, in per cent
+    """
+    errors = np.where(np.eye(len(share), dtype=bool), 0, share)
+    fig, ax = plt.subplots(figsize=(WIDTH, WIDTH))
+    ax.imshow(np.sqrt(errors), cmap="Blues", vmin=0)  # the root shows small shares, too
+    middle = np.sqrt(errors.max()) / 2
+    for i, j in zip(*np.nonzero(errors >= written), strict=True):
+        colour = "white" if np.sqrt(errors[i, j]) > middle else BLACK
+        text = f"{100 * errors[i, j]:.0f}"
+        ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(length=0)
+    ax.set_xlabel("called")
+    ax.set_ylabel("is")
+    return fig

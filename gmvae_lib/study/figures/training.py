@@ -1,0 +1,210 @@
+"""Figures of chapter 4 and of the page on scale."""
+
+import itertools
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import (
+    PercentFormatter,
+)
+
+from gmvae_lib.errors import InputError
+from gmvae_lib.study.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STYLE,
+    VERMILION,
+    WIDTH,
+    WINE,
+)
+
+
+@mpl.rc_context(STYLE)
+def training_curves(history, K):
+    """The course of a training: ELBO, mutual information and components in use.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        A run's, one dict an epoch; what a training did not have is left out.
+    K : int
+        Components, marked in the last panel.
+    """
+    import pandas as pd
+
+    panels = {
+        "elbo": ("ELBO, nats an image", BLUE),
+        "mutual_information": ("mutual information, nats", VERMILION),
+        "components_in_batch": ("components in use", GREEN),
+    }
+    table = pd.DataFrame(history)
+    panels = {name: look for name, look in panels.items() if name in table}
+    fig, axes = plt.subplots(
+        len(panels), 1, figsize=(WIDTH, 1.9 * len(panels)), sharex=True, squeeze=False
+    )
+    for ax, (name, (label, colour)) in zip(axes[:, 0], panels.items(), strict=True):
+        known = table.dropna(subset=[name])  # an epoch has only the terms it trained by
+        ax.plot(known["epoch"], known[name], "-o", color=colour, ms=3)
+        ax.set_title(label, loc="left")
+        if name == "components_in_batch":
+            ax.axhline(K, color=BLACK, lw=0.8, ls="--")
+            ax.annotate(
+                f"K = {K}", (table["epoch"].iloc[0], K), xytext=(0, -12),
+                textcoords="offset points",
+            )  # fmt: skip
+        if "mutual_information" in panels and len(known) < len(table):
+            last = table["mutual_information"].last_valid_index()
+            ax.axvline(table["epoch"][last] + 0.5, color=GREY, lw=0.8, ls=":")
+    axes[-1, 0].set_xlabel("epoch")
+    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def criterion_against_accuracy(table, accuracy="graph 291"):
+    """What is known without labels against what labels then show, a point for each training.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of results/studies.csv: study, variant, agreement, elbo and the column `accuracy`.
+    """
+    table = table.dropna(subset=["agreement", accuracy])
+    if table.empty:
+        raise InputError(f"table: found no row with agreement and {accuracy}; expected some")
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharey=True)
+    kinds = {"ablation": ("ablation", BLUE, "o"), "seeds": ("recipe, each seed", VERMILION, "s")}
+    for ax, criterion, label in zip(
+        axes,
+        ("agreement", "elbo"),
+        ("agreement of two views, nats", "ELBO, nats an image"),
+        strict=True,
+    ):
+        for study, (name, colour, marker) in kinds.items():
+            rows = table[table["study"] == study]
+            ax.scatter(
+                rows[criterion], rows[accuracy], color=colour, marker=marker, label=name, alpha=0.8
+            )
+        ax.set_xlabel(label)
+    axes[0].set_ylabel("accuracy at 291 labels")
+    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[0].legend(loc="upper left")
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def grid_of_components(table):
+    """The grid search over K: purity and agreement against K; accuracy against n for each K.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `studies.component_grid`.
+    """
+    if table.empty:
+        raise InputError("table: found no row of the study K; expected one for each K")
+    table = table.sort_values("K")
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
+    left.plot(table["K"], table["purity"], "o-", color=BLUE, label="purity")
+    left.plot(
+        table["K"], table["agreement"] / np.log(table["K"]), "s--", color=ORANGE,
+        label="agreement / log K",
+    )  # fmt: skip
+    left.set_xscale("log")
+    left.set_xticks(table["K"], [f"{K}" for K in table["K"]])
+    left.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    left.set_xlabel("components K")
+    left.yaxis.set_major_formatter(PercentFormatter(1))
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    counts = sorted(int(name.split()[1]) for name in table.columns if name.startswith("graph "))
+    colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(table)))
+    markers = itertools.cycle("osD^vP")
+    for (_, row), colour in zip(table.iterrows(), colours, strict=True):
+        right.plot(
+            counts, [row[f"graph {n}"] for n in counts], color=colour, marker=next(markers),
+            label=f"K = {row['K']}",
+        )  # fmt: skip
+    right.set_xscale("log")
+    right.set_xticks(counts, [f"{n}" for n in counts])
+    right.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    right.set_xlabel("labels")
+    right.set_ylabel("accuracy, graph decoder")
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def model_seeds(table, chosen, counts=(73, 291, 728), decoder="neighbours"):
+    """Accuracy of a decoder for each model seed, the published one marked.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The rows of the study "seeds" of results/studies.csv.
+    chosen : int
+        The seed that was published.
+    """
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    for n, colour, marker in zip(counts, (ORANGE, BLUE, GREEN), "sov", strict=True):
+        column = f"{decoder} {n}"
+        ax.plot(table["seed"], table[column], marker, color=colour, ms=8, label=f"{n} labels")
+        ax.axhline(table[column].median(), color=colour, lw=0.8, ls="--")
+    ax.axvline(chosen, color=GREY, lw=10, alpha=0.3, zorder=0)
+    ax.set_xticks(table["seed"])
+    ax.set_xlabel("model seed (the grey one is published)")
+    ax.set_ylabel("accuracy")
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def growth(rows):
+    """Time and memory against what grows, both axes logarithmic, with the fitted exponents.
+
+    Parameters
+    ----------
+    rows : list of dict
+        The rows of results/benchmarks.json that benchmarks/growth.py measured: `task`, `variable`,
+        `measured` ("seconds" or "bytes"), `value` (the exponent) and `points`.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.6), sharex=True)
+    colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, WINE, GREY)
+    scales = {"seconds": 1.0, "bytes": 1e-6}
+    for ax, (measured, scale) in zip(axes, scales.items(), strict=True):
+        ends = []
+        for task, colour, marker in zip(tasks, colours, itertools.cycle("osD^vP"), strict=False):
+            row = next(r for r in rows if (r["task"], r["measured"]) == (task, measured))
+            points = sorted(row["points"], key=lambda point: point["size"])
+            sizes = np.array([point["size"] for point in points])
+            ax.plot(
+                sizes / sizes[0], [point[measured] * scale for point in points],
+                color=colour, marker=marker, ms=5,
+                label=f"{task.replace('_', ' ')} ({row['variable']})",
+            )  # fmt: skip
+            largest = sizes[-1] / sizes[0]
+            ends.append((points[-1][measured] * scale, f"{row['value']:.2f}", colour))
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        low, high = np.log(ax.get_ylim())
+        place = -np.inf
+        for value, text, colour in sorted(ends):  # upwards, each clear of the one below
+            place = max(np.log(value), place + 0.05 * (high - low))
+            ax.annotate(
+                text, (largest, np.exp(place)), xytext=(6, 0), textcoords="offset points",
+                color=colour, va="center", fontsize=9, annotation_clip=False,
+            )  # fmt: skip
+        ax.set_xlabel("times the smallest size")
+    axes[0].set_ylabel("seconds")
+    axes[1].set_ylabel("memory beyond the start, MB")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=2)
+    return fig

@@ -1,0 +1,377 @@
+"""Everything in results/, from pixels: ``make reproduce`` runs this.
+
+Steps, in order: train, posterior, studies, choosing, decoders, baselines, rivals, prediction,
+claims, pictures. Each can be run alone, and the long ones resume where they were stopped.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gmvae_lib.data.images import load_images
+from gmvae_lib.data.storage import write_atomically, write_npz
+from gmvae_lib.errors import InputError
+from gmvae_lib.label.decoding import HardDecoder, decoders
+from gmvae_lib.label.neighbours import adjacency, asking_decoders
+from gmvae_lib.study import claims, figures, studies
+from gmvae_lib.study.disagreement import draw_disagreements
+from gmvae_lib.study.experiments import draw_labelled, forget, label_counts, summarise, sweep
+from gmvae_lib.study.latent_maps import make_maps, save_maps
+from gmvae_lib.study.prediction import predicted_and_measured
+from gmvae_lib.study.styles import caption, figure_1_components, style_table
+from gmvae_lib.vae.runs import load_run, save_run
+
+STEPS = (
+    "train", "posterior", "studies", "choosing", "decoders", "baselines", "rivals", "prediction",
+    "claims", "pictures",
+)  # fmt: skip
+PUBLISHED = Path("results")
+RUN = "letters100k"
+STUDIES = "studies.csv"
+PREDICTION = "prediction.csv"
+CHOOSING = "choosing.csv"
+SEEDS = range(20)  # draws of the labels
+BASELINE_SEEDS = range(5)  # of them, for baselines and rivals: some take minutes a cell
+
+
+def train(images, results: Path, work: Path, args):
+    """Train the preset `best` with several seeds and publish the one whose views agree most.
+
+    No label takes part in the choice. Published are half-precision weights and the posterior.
+    """
+    table = studies.run_studies(
+        ["seeds"], (args.data, args.data_dir), work, results / STUDIES,
+        seeds=args.model_seeds, jobs=args.jobs,
+    )  # fmt: skip
+    run = studies.seed_run(work, studies.chosen_seed(table))
+    run.provenance["data"] = dict(images.provenance)
+    # half precision halves the file; the posterior is computed from the rounded weights, so
+    # what is published agrees with itself
+    state = {
+        name: value.astype(np.float16) if value.dtype == np.float32 else value
+        for name, value in run.state.items()
+    }
+    run = replace(run, state=state)  # a new Run, so that its model is made of the rounded weights
+    posterior(images, results, not args.quiet, run)
+
+
+def posterior(images, results: Path, progress: bool, run=None):
+    """The published run's q(c|x) with the true labels beside it, for evaluation only."""
+    from gmvae_lib.vae.model import embed
+    from gmvae_lib.vae.nearest import nearest
+
+    run = run or load_run(results / RUN)
+    run.posterior, features = embed(run.model, images, progress=progress)
+    run.labels, run.class_names = images.labels, images.class_names
+    run.extra = {name: value for name, value in images.extra.items() if name == "case"}
+    run.extra["neighbours"] = np.sort(nearest(features, studies.NEIGHBOURS), axis=1)
+    save_run(run, results / RUN)
+
+
+def decoded(run):
+    """What the sweep's decoders see of a published run, and the decoders: (features, methods)."""
+    smoothed, asking = asking_decoders(run.posterior, run.extra["neighbours"])
+    rows = np.arange(len(smoothed))  # of images that the decoder saw all beforehand
+    return {"q": run.posterior, "smoothed": smoothed, "rows": rows}, {
+        "q": decoders(run.posterior),
+        "smoothed": {"smoothed": asking["smoothed"]},
+        "rows": {"neighbours": asking["neighbours"]},
+    }
+
+
+def write_prediction(results: Path, n_jobs: int):
+    """prediction.csv: accuracy predicted from the clusters, and accuracy measured."""
+    import pandas as pd
+
+    run = load_run(results / RUN)
+    summary = summarise(pd.read_csv(results / "sweep.csv"))
+    table = predicted_and_measured(run.posterior, run.labels, summary, n_jobs)
+    write_atomically(results / PREDICTION, lambda p: table.to_csv(p, index=False))
+
+
+def measure_rivals(images, results: Path, work: Path, how: dict):
+    """rivals.csv: methods that see the unlabelled images too, and the baselines tuned.
+
+    The table is of one published run: after a new one, move it away.
+    """
+    from gmvae_lib.study import rivals
+    from gmvae_lib.study.baselines import tuned_baselines
+    from gmvae_lib.vae.model import embed
+
+    run = load_run(results / RUN)
+    features, decoders_ = decoded(run)
+    pixels = images.pixels()
+    # another run has another folder, so that nothing of an old one is taken for its own
+    work = work / hashlib.sha256(run.posterior.tobytes()).hexdigest()[:12]
+    embedding = _kept(
+        work / "embedding.npz",
+        lambda: rivals.unit_length(embed(run.model, images, progress=how["progress"])[1]),
+    )
+    graph = adjacency(run.extra["neighbours"])
+    networks = rivals.networks(pixels, run.model, decoders_["rows"]["neighbours"])
+    tuned = tuned_baselines()
+    boosting = {"xgboost, tuned": tuned.pop("xgboost, tuned")}
+    seen = {"pixels": pixels, "embedding": embedding, "rows": features["rows"]}
+
+    def measure(methods, n_labels, seeds=BASELINE_SEEDS):
+        sweep(seen, run.labels, methods, n_labels, seeds, **how)
+
+    for counts in ((73, 291), (728,), (2912,)):
+        measure({"embedding": rivals.on_embedding()}, counts)
+        measure({"rows": rivals.on_graph(graph)}, counts)
+        measure({"pixels": tuned}, counts)
+    for name, cluster in rivals.clusterings(pixels, embedding, run.model_config.K).items():
+        seen[name] = _kept(work / f"{name.replace(' ', '-')}.npz", cluster)
+        measure({name: {name: HardDecoder()}}, (73, 291, 728, 2912))
+    few = BASELINE_SEEDS[:3]  # the dear ones come last, with fewer draws
+    measure({"rows": rivals.by_self_training(embedding)}, (73, 291, 728), few)
+    measure(networks, (73, 291), few)
+    measure({"pixels": boosting}, (73, 291, 728), few)
+
+
+def _kept(path: Path, make):
+    """The array in a file .npz, made and kept there the first time."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_npz(path, {"arr_0": make()}, compressed=False)
+    return np.load(path, allow_pickle=False)["arr_0"]
+
+
+def write_claims(results: Path):
+    """claims.json and targets.json from the published run and the sweep."""
+    import pandas as pd
+
+    run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
+    for name, rows in (
+        ("claims.json", claims.claims_table(run, table)),
+        ("targets.json", targets(results, table)),
+    ):
+        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+        write_atomically(results / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))
+    summary = summarise(table)
+    (results / "figures").mkdir(exist_ok=True)
+    figure = figures.figure_3(summary, len(run.labels), run.model_config.K)
+    figure.savefig(results / "figures" / "figure3.png", dpi=110)
+    readme = Path("README.md")
+    if results == PUBLISHED and readme.is_file():  # another data set's table has no place there
+        text = with_results(readme.read_text(encoding="utf-8"), readme_table(summary, run))
+        write_atomically(readme, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def targets(results: Path, table) -> list[dict]:
+    """Rows of targets.json; those of use on one's own images where they were measured."""
+    import pandas as pd
+
+    others = [pd.read_csv(results / name) for name in (STUDIES, PREDICTION, CHOOSING)]
+    rows = claims.targets_table(table, *others)
+    used = [results / name for name in ("faults.csv", "fuzz.csv", "bad_input.csv")]
+    loop = results / "loop.json"
+    if loop.is_file() and all(path.is_file() for path in used):
+        rows += claims.use_targets(json.loads(loop.read_text()), *map(pd.read_csv, used))
+    return rows
+
+
+def readme_table(summary, run) -> str:
+    """The README's table: accuracy with intervals, by method and number of labels."""
+    counts = (73, 291, 728, round(0.07 * len(run.labels)))
+    cells = summary.set_index(["method", "n_labels"])
+
+    def cell(method, n):
+        if (method, n) not in cells.index:
+            return "–"
+        mean, low, high = 100 * cells.loc[(method, n), ["mean", "low", "high"]]
+        return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+
+    lines = [
+        "| accuracy, % | " + " | ".join(f"{n:,} labels" for n in counts) + " |",
+        "|:--|" + "--:|" * len(counts),
+        *(
+            f"| {label} | " + " | ".join(cell(method, n) for n in counts) + " |"
+            for method, (label, *_) in figures.METHODS.items()
+        ),
+        "",
+        f"On the images that got no label, of {len(run.labels):,} EMNIST letters; mean and 95 % "
+        f"interval over {len(SEEDS)} draws of the labels ({len(BASELINE_SEEDS)} for the methods "
+        f"on pixels), one model seed; run of "
+        f"{run.provenance['training']['date'][:10]}.",
+    ]
+    return "\n".join(lines)
+
+
+def with_results(text: str, table: str) -> str:
+    """The README's text with the table between its two marks."""
+    start, end = "<!-- results: ", "<!-- /results -->"
+    if start not in text or end not in text:
+        raise InputError(f"README.md: found no marks {start!r} and {end!r}, expected both")
+    head = text[: text.index("\n", text.index(start)) + 1]
+    return f"{head}\n{table}\n\n{text[text.index(end) :]}"
+
+
+def draw_pictures(images, results: Path):
+    """The pictures that need pixels: raw pixels are not committed, these few drawings are."""
+    from matplotlib.image import imsave
+
+    folder = results / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    figures.letter_sheet(images).savefig(folder / "letters.png", dpi=110)
+    run = load_run(results / RUN)
+    example = claims.figure_2_example(run)
+    imsave(
+        folder / "figure2_letter.png", images.images[example.index], cmap="gray", vmin=0, vmax=255
+    )
+    draw_components(run, images, folder)
+    draw_gallery(run, images, folder)
+    draw_errors(run, images, folder)
+    save_maps(make_maps(run, images), results / "latent_maps.npz")
+    about = {"index": example.index, "data": run.provenance["data"]}
+    write_atomically(
+        results / "figure2.json", lambda p: p.write_text(json.dumps(about, indent=1) + "\n")
+    )
+
+
+def draw_components(run, images, folder: Path, seed: int = 0):
+    """Images of the components of Figure 1 beside samples, and an image of each letter redrawn."""
+    rng = np.random.default_rng(seed)
+    cluster = run.posterior.argmax(axis=1)
+    case = run.extra.get("case", np.zeros_like(run.labels))  # 0: unknown
+    styles = style_table(run.posterior, run.labels, case, run.class_names)
+    rows, n = [], 7
+    for component in figure_1_components(styles).values():
+        held = images.images[rng.choice(np.flatnonzero(cluster == component), n, replace=False)]
+        samples = run.model.sample(component, n=n, seed=component)
+        rows.append((caption(styles, component), held, samples))
+    figures.real_and_generated(rows).savefig(folder / "figure1_images.png", dpi=110)
+    classes = range(len(run.class_names))
+    index = [rng.choice(np.flatnonzero(run.labels == label)) for label in classes]
+    originals = images.images[index]
+    figure = figures.originals_and_reconstructions(
+        originals, run.model.reconstruct(originals), run.class_names
+    )
+    figure.savefig(folder / "reconstructions.png", dpi=110)
+
+
+def draw_gallery(run, images, folder: Path):
+    """Images on which one of the hard and the soft rule is right, and the other wrong."""
+    labelled = draw_labelled(len(run.labels), claims.FIGURE_2_LABELS, seed=0)
+    table = draw_disagreements(run.posterior, run.labels, labelled, n=8)
+    names = run.class_names
+
+    def row(right, heading):
+        mine = table[table["right"] == right]
+        captions = [
+            f"is {names[r.truth]}\nhard: {names[r.hard]}\nsoft: {names[r.soft]}"
+            for r in mine.itertuples()
+        ]
+        return heading, images.images[mine["index"]], captions
+
+    rows = [row("soft", "soft right, hard wrong"), row("hard", "hard right, soft wrong")]
+    figures.verdicts(rows).savefig(folder / "gallery.png", dpi=110)
+    # for the chapter, which shows the picture only if it is of the same images
+    about = json.dumps({"index": table["index"].tolist()}) + "\n"
+    write_atomically(folder / "gallery.json", lambda p: p.write_text(about))
+
+
+def draw_errors(run, images, folder: Path, n_labels: int = 291, n_pairs: int = 5, n: int = 8):
+    """The surest errors of the decoder that asks neighbours, of its commonest confusions."""
+    features, methods = decoded(run)
+    labelled = draw_labelled(len(run.labels), n_labels, seed=0)
+    y, names = run.labels, run.class_names
+    decoder = methods["rows"]["neighbours"].fit(features["rows"][labelled], y[labelled])
+    answer = decoder.classes_[decoder.proba_.argmax(axis=1)]
+    answer[labelled] = y[labelled]
+    surest = np.argsort(-decoder.proba_.max(axis=1), kind="stable")
+    wrong = surest[answer[surest] != y[surest]]
+    pair = y[wrong] * len(names) + answer[wrong]
+    commonest = np.argsort(-np.bincount(pair), kind="stable")[:n_pairs]
+    index = np.concatenate([wrong[pair == each][:n] for each in commonest])
+    titles = [f"{names[y[i]]}, called {names[answer[i]]}" for i in index]
+    figure = figures.image_grid(images.images[index], titles, n_columns=n)
+    figure.savefig(folder / "errors.png", dpi=110)
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m gmvae_lib.study.reproduce",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example: python -m gmvae_lib.study.reproduce --data emnist-letters "
+        "--results results-emnist --work runs/emnist",
+    )
+    parser.add_argument(
+        "--data", default=studies.DEVELOPMENT_DATA, help="as for load_images (default: %(default)s)"
+    )
+    parser.add_argument("--data-dir", help="folder that holds the data, for torchvision's sets")
+    parser.add_argument("--results", type=Path, default=PUBLISHED)
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints go here")
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument(
+        "--baseline-labels", type=int, help="leave out the pixel baselines above this many labels"
+    )
+    parser.add_argument("--model-seeds", type=int, default=10, help="trainings to choose from")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings or sweep cells at a time")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    args = parser.parse_args(argv)
+    try:
+        reproduce(args)
+    except (InputError, OSError) as error:
+        print(f"reproduce: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def reproduce(args):
+    progress = not args.quiet
+    args.results.mkdir(parents=True, exist_ok=True)
+    images = None
+    if set(args.steps) - {"decoders", "prediction", "claims"}:
+        images = load_images(args.data, data_dir=args.data_dir)
+        if images.labels is None:
+            raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
+    if "train" in args.steps:
+        train(images, args.results, args.work / "studies", args)
+    elif "posterior" in args.steps:
+        posterior(images, args.results, progress)
+    if "studies" in args.steps:
+        # seeds are the step train's; MNIST is another data set, and the clock needs a quiet machine
+        others = [study for study in studies.STUDIES if study not in ("seeds", "mnist", "speed")]
+        studies.run_studies(
+            others, (args.data, args.data_dir), args.work / "studies", args.results / STUDIES,
+            jobs=args.jobs,
+        )  # fmt: skip
+    if "choosing" in args.steps:
+        source = args.data, args.data_dir
+        studies.compare_choices(args.work / "studies", source, args.results / CHOOSING)
+    table = args.results / "sweep.csv"
+    how = {"out": table, "n_jobs": args.jobs, "progress": progress}
+    if "decoders" in args.steps:
+        run = load_run(args.results / RUN)
+        features, methods = decoded(run)
+        for kind, named in methods.items():
+            forget(table, kind, named)  # the posterior may be a new one
+        counts = label_counts(len(run.labels))
+        sweep(features, run.labels, methods, counts, SEEDS, **how)
+    if "baselines" in args.steps:
+        from gmvae_lib.study.baselines import pixel_baselines
+
+        counts = label_counts(len(images))
+        counts = [n for n in counts if n <= (args.baseline_labels or len(images))]
+        methods = {"pixels": pixel_baselines()}
+        sweep({"pixels": images.pixels()}, images.labels, methods, counts, BASELINE_SEEDS, **how)
+    if "rivals" in args.steps:
+        how["out"] = args.results / "rivals.csv"
+        measure_rivals(images, args.results, args.work / "rivals", how)
+    if "prediction" in args.steps:
+        write_prediction(args.results, args.jobs)
+    if "claims" in args.steps:
+        write_claims(args.results)
+    if "pictures" in args.steps:
+        draw_pictures(images, args.results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

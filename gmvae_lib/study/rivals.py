@@ -1,0 +1,437 @@
+"""Rivals that see the unlabelled images too: clusterings, graphs, self-training, networks.
+
+Each is a scikit-learn classifier, or a factory of one that `experiments.sweep` takes. Those that
+must see all images beforehand read row numbers, as `smoothing.NeighbourDecoder` does.
+"""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from gmvae_lib.errors import InputError
+from gmvae_lib.study.baselines import tuned
+
+# ---- clusterings: no label takes part, so each is made once -------------------------------------
+
+
+def principal_components(points, n: int = 50, seed: int = 0) -> np.ndarray:
+    """The first n principal components of points [N, D]: float32 [N, n], or fewer."""
+    from sklearn.decomposition import PCA
+
+    return PCA(min(n, *np.shape(points)), random_state=seed).fit_transform(points)
+
+
+def kmeans_posterior(points, K: int = 100, seed: int = 0) -> np.ndarray:
+    """How near each point [N, D] is to the centroids of k-means: float32 [N, K], rows sum to 1.
+
+    exp(-d^2 / mean d^2 to the nearest centroid), normalised: it ranks the centroids by distance, so
+    that cluster-then-label can go to the nearest one that has a label.
+    """
+    from scipy.special import softmax
+    from sklearn.cluster import KMeans
+
+    _check_enough(points, K)
+    squared = KMeans(K, random_state=seed).fit_transform(points) ** 2
+    scale = squared.min(axis=1).mean() or 1.0  # 0: every point is a centroid
+    return softmax(-squared / scale, axis=1).astype(np.float32)
+
+
+def mixture_posterior(points, K: int = 100, covariance: str = "full", seed: int = 0) -> np.ndarray:
+    """Responsibilities of a Gaussian mixture, by EM from k-means: float32 [N, K], rows sum to 1.
+
+    They are tempered, raised to 1 / D: in hundreds of dimensions all of them but one are 0 in
+    float32, and cluster-then-label could not go to the next component. Their order stays.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    _check_enough(points, K)
+    model = GaussianMixture(K, covariance_type=covariance, reg_covar=1e-3, random_state=seed)
+    # one step of EM gains less than this, in nats an image: enough for a clustering
+    q = model.set_params(tol=0.05).fit(points).predict_proba(points)
+    q **= 1 / points.shape[1]
+    return (q / q.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _check_enough(points, K):
+    if np.ndim(points) != 2 or len(points) < K:
+        raise InputError(f"points: found shape {np.shape(points)}; expected [N, D], N at least {K}")
+
+
+# ---- classifiers of the embedding ---------------------------------------------------------------
+
+
+def unit_length(features) -> np.ndarray:
+    """The encoder's features [N, F] at length 1: compared by cosine, as `training.nearest` does."""
+    from sklearn.preprocessing import normalize
+
+    return normalize(features)
+
+
+def nearest_label(n_labels, seed, n_threads):
+    """1-NN: the label of the nearest labelled image."""
+    return KNeighborsClassifier(1, n_jobs=n_threads)
+
+
+def nearest_labels(n_labels, seed, n_threads):
+    """k-NN, near labels counting more; k of 1, 3, 5, 10 by cross-validation."""
+    # in a fold of few labels there may not be ten neighbours
+    counts = [k for k in (1, 3, 5, 10) if k <= max(1, n_labels // 3)]
+    model = KNeighborsClassifier(weights="distance", n_jobs=n_threads)
+    return tuned(model, {"n_neighbors": counts}, seed)
+
+
+def linear_probe(n_labels, seed, n_threads):
+    """Logistic regression on standardised features, C by cross-validation."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed))
+    return tuned(model, {"logisticregression__C": [1e-4, 1e-3, 1e-2, 1e-1, 1.0]}, seed)
+
+
+# ---- classifiers that see all images beforehand -------------------------------------------------
+
+
+class _OfRows(ClassifierMixin, BaseEstimator):
+    """A classifier whose points are row numbers, int array [n] or [n, 1], of images it has seen.
+
+    Attributes
+    ----------
+    classes_ : array [C]
+    scores_ : array [N, C], what `_score` makes of all images; the largest wins.
+    """
+
+    def fit(self, rows, y):
+        rows, y = _row_numbers(rows), np.asarray(y)
+        if len(rows) != len(y) or not len(y):
+            raise InputError(f"y: found {len(y)} labels for {len(rows)} rows; expected one each")
+        self.classes_, index = np.unique(y, return_inverse=True)
+        n = self._n_images()
+        if rows.min() < 0 or rows.max() >= n:
+            raise InputError(f"rows: found {rows.min()} to {rows.max()}; expected 0 to {n - 1}")
+        if len(self.classes_) == 1:  # nothing to tell apart
+            self.scores_ = np.ones((n, 1))
+        else:
+            self.scores_ = self._score(rows, index)
+        return self
+
+    def predict(self, rows):
+        """Labels [n] of images by their row numbers."""
+        check_is_fitted(self)
+        return self.classes_[self.scores_[_row_numbers(rows)].argmax(axis=1)]
+
+
+def _row_numbers(rows):
+    rows = np.asarray(rows).reshape(-1)
+    if rows.dtype.kind not in "iu":
+        raise InputError(f"rows: found type {rows.dtype}; expected row numbers, integers")
+    return rows
+
+
+def _with_unlabelled(n, rows, index):
+    """scikit-learn's notation: class index [n], -1 without a label."""
+    y = np.full(n, -1)
+    y[rows] = index
+    return y
+
+
+class Spreading(_OfRows):
+    """scikit-learn's LabelSpreading (Zhou et al. 2004) on a sparse graph.
+
+    Its own kernels make a dense [N, N] matrix, or search for neighbours at each fit.
+
+    Parameters
+    ----------
+    graph : sparse [N, N], from `smoothing.adjacency`.
+    alpha : share that an image takes from its neighbours. The paper's value; scikit-learn's is 0.2.
+    steps : at most.
+    """
+
+    def __init__(self, graph, alpha=0.99, steps=30):
+        self.graph = graph
+        self.alpha = alpha
+        self.steps = steps
+
+    def _n_images(self):
+        return self.graph.shape[0]
+
+    def _score(self, rows, index):
+        import warnings
+
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.semi_supervised import LabelSpreading
+
+        n = self._n_images()
+        model = LabelSpreading(lambda a, b: self.graph, alpha=self.alpha, max_iter=self.steps)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the steps are a setting
+            model.fit(np.arange(n)[:, None], _with_unlabelled(n, rows, index))
+        return model.label_distributions_
+
+
+class PoissonLearning(_OfRows):
+    """Poisson learning (Calder et al. 2020): labels as sources and sinks of a flow on the graph.
+
+    Solves L u_l = sum over labelled x of (1[y(x) = l] - share of l) delta_x, with L = D - W and
+    sum_x d(x) u_l(x) = 0, for every label l. The largest u_l(x) / share of l wins, the paper's
+    correction for classes that are known to be equally frequent, or the largest u_l(x).
+
+    Parameters
+    ----------
+    graph : sparse [N, N], connected, from `smoothing.adjacency`.
+    corrected : divide by the share of the label.
+    tolerance : relative residual at which conjugate gradients stop.
+    """
+
+    def __init__(self, graph, corrected=True, tolerance=1e-3):
+        self.graph = graph
+        self.corrected = corrected
+        self.tolerance = tolerance
+
+    def _n_images(self):
+        return self.graph.shape[0]
+
+    def _score(self, rows, index):
+        from scipy.sparse.csgraph import connected_components, laplacian
+        from scipy.sparse.linalg import LinearOperator, cg
+
+        n_parts = connected_components(self.graph, directed=False, return_labels=False)
+        if n_parts > 1:  # where a part holds one label or none, the equation has no solution
+            raise InputError(f"graph: found {n_parts} parts; expected a connected graph")
+        shape = (self._n_images(), index.max() + 1)
+        share = np.bincount(index) / len(index)
+        sources = np.zeros(shape, dtype=self.graph.dtype)
+        sources[rows] = np.eye(shape[1])[index] - share
+        # with u = D^(-1/2) v: (I - D^(-1/2) W D^(-1/2)) v = D^(-1/2) sources, better conditioned;
+        # from 0 conjugate gradients stay orthogonal to the null vector, which is the condition on u
+        matrix, root = laplacian(self.graph, normed=True, return_diag=True)
+        wanted = sources / root[:, None]
+        operator = LinearOperator(
+            (wanted.size, wanted.size),
+            lambda v: (matrix @ v.reshape(shape)).ravel(),
+            dtype=wanted.dtype,
+        )
+        v, _ = cg(operator, wanted.ravel(), rtol=self.tolerance)
+        u = v.reshape(shape) / root[:, None]
+        return u / share if self.corrected else u
+
+
+class SelfTraining(_OfRows):
+    """scikit-learn's SelfTrainingClassifier: a classifier that adds its confident guesses.
+
+    Parameters
+    ----------
+    points : array [N, D] of all images.
+    estimator : scikit-learn classifier with `predict_proba`.
+    pool : unlabelled images to guess at, drawn at random; every round fits on those guessed.
+    threshold : probability from which a guess becomes a label. rounds : at most.
+    """
+
+    def __init__(self, points, estimator, pool=20_000, threshold=0.95, rounds=5, seed=0):
+        self.points = points
+        self.estimator = estimator
+        self.pool = pool
+        self.threshold = threshold
+        self.rounds = rounds
+        self.seed = seed
+
+    def _n_images(self):
+        return len(self.points)
+
+    def _score(self, rows, index):
+        from sklearn.semi_supervised import SelfTrainingClassifier
+
+        n = self._n_images()
+        y = _with_unlabelled(n, rows, index)
+        drawn = np.random.default_rng(self.seed).permutation(np.flatnonzero(y < 0))[: self.pool]
+        seen = np.concatenate([rows, drawn])
+        model = SelfTrainingClassifier(
+            clone(self.estimator), threshold=self.threshold, max_iter=self.rounds
+        )
+        return model.fit(self.points[seen], y[seen]).predict_proba(self.points)
+
+
+# ---- networks -----------------------------------------------------------------------------------
+
+LEARNING_RATE, WEIGHT_DECAY, BATCH = 2e-3, 1e-4, 100  # the rates are the GMVAE's
+
+
+class ConvolutionalNetwork(ClassifierMixin, BaseEstimator):
+    """A net like the GMVAE's encoder, trained on the labelled images alone, as random views.
+
+    Parameters
+    ----------
+    config : GMVAEConfig, for the shape of images and encoder.
+    steps : of Adam, each on 100 views. seed : of weights, batches and views.
+    """
+
+    def __init__(self, config, steps=1000, seed=0):
+        self.config = config
+        self.steps = steps
+        self.seed = seed
+
+    def fit(self, X, y):
+        """Fit on pixels X, float [n, H*W] in [0, 1], and labels y [n]."""
+        import torch
+
+        from gmvae_lib.vae.model import GMVAE
+
+        self.classes_, index = np.unique(y, return_inverse=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            model = GMVAE(self.config)
+        network = _with_head(model, len(self.classes_), self.seed)
+        self.network_ = _learn(network, self.config.image_shape, X, index, self.steps, self.seed)
+        return self
+
+    def predict(self, X):
+        """Labels [N] of pixels X [N, H*W]."""
+        check_is_fitted(self)
+        return self.classes_[_logits(self.network_, X).argmax(axis=1)]
+
+
+class PseudoLabels(_OfRows):
+    """The GMVAE's encoder, fine-tuned on random views with the labels a decoder is sure of.
+
+    Parameters
+    ----------
+    pixels : float32 [N, H*W] in [0, 1], of all images.
+    model : GMVAE, trained; its encoder is where the net starts.
+    decoder : unfitted classifier of row numbers with `predict_proba`.
+    threshold : of the decoder's probability, above which its label is taken for true.
+    steps : of Adam, each on 100 views. seed : of the last layer, batches and views.
+    """
+
+    def __init__(self, pixels, model, decoder, threshold=0.9, steps=1000, seed=0):
+        self.pixels = pixels
+        self.model = model
+        self.decoder = decoder
+        self.threshold = threshold
+        self.steps = steps
+        self.seed = seed
+
+    def _n_images(self):
+        return len(self.pixels)
+
+    def _score(self, rows, index):
+        proba = clone(self.decoder).fit(rows, index).predict_proba(np.arange(len(self.pixels)))
+        target, sure = proba.argmax(axis=1), proba.max(axis=1) > self.threshold
+        target[rows], sure[rows] = index, True
+        network = _with_head(self.model, proba.shape[1], self.seed)
+        shape = self.model.config.image_shape
+        sure = np.flatnonzero(sure)
+        _learn(network, shape, self.pixels, target, self.steps, self.seed, among=sure)
+        return _logits(network, self.pixels)
+
+
+def _with_head(model, n_classes, seed):
+    """A copy of a GMVAE's encoder with a new last layer for the classes."""
+    from copy import deepcopy
+
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        head = torch.nn.Linear(model.cluster.in_features, n_classes)
+    return torch.nn.Sequential(deepcopy(model.encoder), head)
+
+
+def _learn(network, shape, pixels, target, steps, seed, among=None):
+    """Train a network on random views of pixels [n, H*W], or of some rows of them, in place."""
+    import torch
+
+    from gmvae_lib.vae.device import default_device, fast_bf16
+    from gmvae_lib.vae.views import random_view
+
+    device = default_device()
+    network.to(device).train()
+    generator = torch.Generator().manual_seed(seed)
+    among = np.arange(len(pixels)) if among is None else among
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    for _ in range(steps):
+        rows = among[torch.randint(len(among), (BATCH,), generator=generator).numpy()]
+        x = torch.from_numpy(pixels[rows]).to(device).view(-1, 1, *shape)
+        view = random_view(x, generator).flatten(1)
+        wanted = torch.from_numpy(target[rows]).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device)):
+            loss = torch.nn.functional.cross_entropy(network(view), wanted)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def _logits(network, pixels, batch=1000):
+    """The network's outputs for pixels [N, H*W], in order: float32 [N, C]."""
+    import torch
+
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            network(torch.from_numpy(pixels[i : i + batch]).to(device)).cpu().numpy()
+            for i in range(0, len(pixels), batch)
+        ]
+    return np.concatenate(parts)
+
+
+# ---- the table ----------------------------------------------------------------------------------
+
+
+def clusterings(pixels, embedding, K):
+    """Clusterings to be labelled, by name: callables that make their posteriors [N, K]."""
+    return {
+        "k-means on the embedding": lambda: kmeans_posterior(embedding, K),
+        "k-means on PCA": lambda: kmeans_posterior(principal_components(pixels), K),
+        "mixture on the embedding": lambda: mixture_posterior(principal_components(embedding), K),
+        "mixture on PCA": lambda: mixture_posterior(principal_components(pixels), K),
+        "k-means on pixels": lambda: kmeans_posterior(pixels, K),
+        # full covariances of 784 pixels are beyond the images there are in a component
+        "mixture on pixels": lambda: mixture_posterior(pixels, K, "diag"),
+    }
+
+
+def on_embedding():
+    """Supervised rivals that read the embedding [N, F], which knows the unlabelled images."""
+    return {
+        "1-NN on the embedding": nearest_label,
+        "k-NN on the embedding": nearest_labels,
+        "logistic regression on the embedding": linear_probe,
+    }
+
+
+def on_graph(graph):
+    """Rivals that spread labels over the neighbour graph; they read row numbers."""
+    return {
+        "Poisson learning": PoissonLearning(graph),
+        "Poisson learning, uncorrected": PoissonLearning(graph, corrected=False),
+        "label spreading": Spreading(graph),
+    }
+
+
+def by_self_training(embedding):
+    """Self-training over logistic regression on the embedding; it reads row numbers."""
+
+    def factory(n_labels, seed, n_threads):
+        model = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-3, random_state=seed))
+        return SelfTraining(embedding, model, seed=seed)
+
+    return {"self-training on the embedding": factory}
+
+
+def networks(pixels, model, decoder):
+    """Convolutional nets by kind of features: from a decoder's pseudo-labels, and from labels."""
+
+    def fine_tuned(n_labels, seed, n_threads):
+        return PseudoLabels(pixels, model, decoder, seed=seed)
+
+    def from_labels(n_labels, seed, n_threads):
+        return ConvolutionalNetwork(model.config, seed=seed)
+
+    return {
+        "rows": {"pseudo-labels": fine_tuned},
+        "pixels": {"convolutional net": from_labels},
+    }

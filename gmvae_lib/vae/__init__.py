@@ -1,0 +1,1 @@
+"""The Gaussian mixture VAE: model, objective, training, runs."""
