@@ -334,23 +334,23 @@ def use_targets(loop, faults, fuzz, bad_input) -> list[dict]:
         row(f"{pictures}: minutes from folder to report", 15, loop["minutes"]["all"], command),
         row(
             f"share of {kills['tries'].sum()} kills after which a command goes on bit-identical", 1,
-            kills["held"].sum() / kills["tries"].sum(), "python tools/faults.py",
+            kills["held"].sum() / kills["tries"].sum(), "python tests/robustness/faults.py",
         ),
         row(
             "share of all faults after which nothing is lost or believed that should not be", 1,
-            faults["held"].sum() / faults["tries"].sum(), "python tools/faults.py",
+            faults["held"].sum() / faults["tries"].sum(), "python tests/robustness/faults.py",
         ),
         row(
             "damaged files fed to the parsers", 10_000, fuzz["tries"].sum(),
-            "python tools/fuzz.py",
+            "python tests/robustness/fuzz.py",
         ),
         row(
             "tracebacks, hangs and memory blow-ups among them", 0, fuzz["faults"].sum(),
-            "python tools/fuzz.py",
+            "python tests/robustness/fuzz.py",
         ),
-        row("cases of bad input", 60, len(bad_input), "python tools/bad_input.py"),
+        row("cases of bad input", 60, len(bad_input), "python tests/robustness/bad_input.py"),
         row(
             "share of them that end as they should", 1, bad_input["as_it_should"].mean(),
-            "python tools/bad_input.py",
+            "python tests/robustness/bad_input.py",
         ),
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Break the commands in every way a machine can, go on, and compare with an unbroken run.
 
-Run `python tools/faults.py` on Linux (as root, a full and a read-only disk are mounted; otherwise
+Run `python tests/robustness/faults.py` on Linux (as root, a full and a read-only disk are mounted; otherwise
 they are left out). It forks a process that has imported everything, calls `gmvae_lib.__main__.main`
 in the child, and kills that child with SIGKILL: at random moments, just before a random file
 operation, or (by the kernel, at a random byte) in the middle of a write. It writes
@@ -37,7 +37,7 @@ from gmvae_lib.vae import training
 from gmvae_lib.vae.config import preset
 from gmvae_lib.vae.runs import save_run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 N, K, EVERY = 300, 8, 5  # images, components, steps between checkpoints
 SMALL = {"checkpoint_every": EVERY, "batch_size": 50, "neighbours": 5}
 COMMANDS = ("train", "posterior", "suggest", "predict", "sweep")

@@ -21,7 +21,7 @@ from gmvae_lib.study.experiments import draw_labelled, label_counts
 playwright_api = pytest.importorskip("playwright.sync_api")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "book" / "_build" / "html"
 PAGES = toc_pages(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -23,7 +23,7 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def torchrun(*arguments):
-    root = WORKER.parents[1]
+    root = WORKER.parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     line = [*TORCHRUN, *map(str, arguments)]
     return subprocess.run(

@@ -21,7 +21,7 @@ from gmvae_lib.report.findings import (
     simulate_gain,
 )
 
-RUN = Path(__file__).parents[1] / "results" / "letters100k"
+RUN = Path(__file__).parents[2] / "results" / "letters100k"
 
 
 @pytest.fixture(scope="module")

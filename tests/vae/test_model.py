@@ -13,7 +13,7 @@ from gmvae_lib import GMVAE, GMVAEConfig, InputError, cluster_posterior, load_ru
 from gmvae_lib.vae.config import for_shape, with_components
 from gmvae_lib.vae.model import as_batch, embed
 
-PUBLISHED = Path(__file__).parents[1] / "results" / "letters100k"
+PUBLISHED = Path(__file__).parents[2] / "results" / "letters100k"
 
 FORMS = [("mlp", "heads"), ("mlp", "shared"), ("conv", "heads"), ("conv", "shared")]
 

@@ -10,7 +10,7 @@ from gmvae_lib import InputError
 from gmvae_lib.study import small_sets
 from gmvae_lib.study.small_sets import COLUMNS, SETS, cells, choose_components, chosen, load, study
 
-RESULTS = Path(__file__).parents[1] / "results" / "small_sets.csv"
+RESULTS = Path(__file__).parents[2] / "results" / "small_sets.csv"
 
 
 def test_the_smallest_number_of_components_that_agrees_nearly_best():

@@ -15,7 +15,7 @@ from gmvae_lib.study.metrics import components_in_use
 from gmvae_lib.study.reproduce import decoded, targets
 from gmvae_lib.study.studies import chosen_seed
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(scope="module")

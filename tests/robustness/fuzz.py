@@ -1,6 +1,6 @@
 """Feed every file parser damaged files: each must be read, or refused in one line.
 
-Run `python tools/fuzz.py` on Linux; it writes results/fuzz.csv and exits with 1 if anything else
+Run `python tests/robustness/fuzz.py` on Linux; it writes results/fuzz.csv and exits with 1 if anything else
 happened: another exception, a message that names no file, more than 5 s of processor time, more
 memory than MEMORY, a crash. Bits are flipped, bytes cut out, doubled, spliced from elsewhere, and
 numbers in headers and text replaced by extreme ones. Where a hash guards a file, every try but the
@@ -41,7 +41,7 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.study import experiments
 from gmvae_lib.vae.training import CHECKPOINT, _Trainer
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TRIES = 10_000
 SECONDS = 5  # of processor time for one file of a few kilobytes
 MEMORY = 2**30  # bytes above what the process holds before

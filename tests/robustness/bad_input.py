@@ -1,6 +1,6 @@
 """Every kind of bad input, and what the command line makes of it.
 
-Run `python tools/bad_input.py`; it calls `gmvae_lib.__main__.main` for each case and writes what it
+Run `python tests/robustness/bad_input.py`; it calls `gmvae_lib.__main__.main` for each case and writes what it
 saw to results/bad_input.csv. It exits with 1 if a case does not end as it should.
 
 In a case's line, {f} is a folder of its own, {run} a finished run of 28 x 28 pictures, {good} 60
@@ -29,7 +29,7 @@ from PIL import Image
 from gmvae_lib import GMVAE, GMVAEConfig, Run, TrainConfig, cli, rendered_letters, save_run
 from gmvae_lib import __main__ as commands
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 N = 60
 grey = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
 REFUSED, WARNED, RIGHT = "refused", "done, with a warning", "done"

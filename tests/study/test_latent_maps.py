@@ -10,7 +10,7 @@ from gmvae_lib import load_run
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import latent_maps
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def run_of(weights):

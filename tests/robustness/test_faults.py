@@ -1,4 +1,4 @@
-"""Kill -9 and other faults of the machine, a few of those that `tools/faults.py` tries."""
+"""Kill -9 and other faults of the machine, a few of those that `tests/robustness/faults.py` tries."""
 
 import os
 import subprocess
@@ -8,13 +8,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 def test_killed_trainings_go_on_and_other_faults_lose_nothing(tmp_path):
-    command = [sys.executable, ROOT / "tools" / "faults.py", "--tries", "1", "--commands", "train"]
+    command = [
+        sys.executable,
+        ROOT / "tests" / "robustness" / "faults.py",
+        "--tries",
+        "1",
+        "--commands",
+        "train",
+    ]
     ended = subprocess.run(
         [*command, "--out", tmp_path / "faults.csv"],
         capture_output=True,

@@ -20,7 +20,7 @@ from sphinx.errors import ExtensionError
 
 pytest.importorskip("jupyter_book")
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "https://github.com/Someone/few-labels"
 SITE = "https://someone.github.io/few-labels/"
 
