@@ -1,7 +1,7 @@
 """Every kind of bad input, and what the command line makes of it.
 
-Run `python tests/robustness/bad_input.py`; it calls `gmvae_lib.__main__.main` for each case and writes what it
-saw to results/bad_input.csv. It exits with 1 if a case does not end as it should.
+Run `python tests/robustness/bad_input.py`; it calls `gmvae_lib.__main__.main` for each case and
+writes what it saw to results/bad_input.csv. It exits with 1 if a case does not end as it should.
 
 In a case's line, {f} is a folder of its own, {run} a finished run of 28 x 28 pictures, {good} 60
 such pictures with labels and {bare} the same without.

@@ -1,11 +1,10 @@
 """Break the commands in every way a machine can, go on, and compare with an unbroken run.
 
-Run `python tests/robustness/faults.py` on Linux (as root, a full and a read-only disk are mounted; otherwise
-they are left out). It forks a process that has imported everything, calls `gmvae_lib.__main__.main`
-in the child, and kills that child with SIGKILL: at random moments, just before a random file
-operation, or (by the kernel, at a random byte) in the middle of a write. It writes
-results/faults.csv and exits with 1 if a row does not hold.
-"""
+Run `python tests/robustness/faults.py` on Linux (as root, a full and a read-only disk are
+mounted; otherwise they are left out). It forks a process that has imported everything, calls
+`gmvae_lib.__main__.main` in the child, and kills that child with SIGKILL: at random moments, just
+before a random file operation, or (by the kernel, at a random byte) in the middle of a write. It
+writes results/faults.csv and exits with 1 if a row does not hold."""
 
 import argparse
 import ctypes

@@ -1,10 +1,11 @@
 """Feed every file parser damaged files: each must be read, or refused in one line.
 
-Run `python tests/robustness/fuzz.py` on Linux; it writes results/fuzz.csv and exits with 1 if anything else
-happened: another exception, a message that names no file, more than 5 s of processor time, more
-memory than MEMORY, a crash. Bits are flipped, bytes cut out, doubled, spliced from elsewhere, and
-numbers in headers and text replaced by extreme ones. Where a hash guards a file, every try but the
-plainly damaged ones is hashed again, so that the parser behind it is reached.
+Run `python tests/robustness/fuzz.py` on Linux; it writes results/fuzz.csv and exits with 1 if
+anything else happened: another exception, a message that names no file, more than 5 s of
+processor time, more memory than MEMORY, a crash. Bits are flipped, bytes cut out, doubled,
+spliced from elsewhere, and numbers in headers and text replaced by extreme ones. Where a hash
+guards a file, every try but the plainly damaged ones is hashed again, so that the parser behind
+it is reached.
 """
 
 import argparse

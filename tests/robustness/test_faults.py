@@ -1,4 +1,4 @@
-"""Kill -9 and other faults of the machine, a few of those that `tests/robustness/faults.py` tries."""
+"""Kill -9 and other faults of the machine, a few of those that `faults.py` beside this tries."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def test_killed_trainings_go_on_and_other_faults_lose_nothing(tmp_path):
     command = [
         sys.executable,
-        ROOT / "tests" / "robustness" / "faults.py",
+        Path(__file__).with_name("faults.py"),
         "--tries",
         "1",
         "--commands",
