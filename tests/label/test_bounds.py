@@ -137,7 +137,7 @@ def test_fraction_is_stirling():
 def test_contour_equals_integers(monkeypatch, n_labels):
     expected = float(bounds.coverage_fraction(100, n_labels))
     assert bounds.coverage_probability(100, n_labels) == expected
-    monkeypatch.setattr(bounds, "INTEGER_WORK", 0)
+    monkeypatch.setattr("gmvae_lib.label.bounds.coverage.INTEGER_WORK", 0)
     assert bounds.coverage_probability(100, n_labels) == pytest.approx(expected, rel=1e-11)
 
 
@@ -488,7 +488,7 @@ def test_poissonised_votes_are_near_exact(monkeypatch):
     label_given_cluster, weights = random_table(20, 8, seed=1)
     label_given_cluster[0, :2] = label_given_cluster[0, :2].mean()  # a tie
     exact = bounds.expected_hard_accuracy(label_given_cluster, weights, 1000)
-    monkeypatch.setattr(bounds, "EXACT_VOTES", 0)
+    monkeypatch.setattr("gmvae_lib.label.bounds.votes.EXACT_VOTES", 0)
     poisson = bounds.expected_hard_accuracy(label_given_cluster, weights, 1000)
     assert poisson != exact
     assert poisson == pytest.approx(exact, abs=1e-4)

@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gmvae_lib import GMVAEConfig, Run, TrainConfig, load_images, load_run, save_run
+from gmvae_lib import GMVAEConfig, Run, SoftDecoder, TrainConfig, load_images, load_run, save_run
 from gmvae_lib.data.labels import read_labels
 from gmvae_lib.data.storage import _digest, load_tensors
 from gmvae_lib.errors import InputError
@@ -276,7 +276,7 @@ def table_targets():
     y = np.arange(40) % 2
     with tempfile.TemporaryDirectory() as work:
         out = Path(work) / "s.csv"
-        methods = {"q": {"soft": experiments.SoftDecoder()}}
+        methods = {"q": {"soft": SoftDecoder()}}
         experiments.sweep({"q": q}, y, methods, [2, 5], [0, 1], out=out, progress=False)
         table, about = (path.read_bytes() for path in (out, experiments._beside(out)))
     now = experiments._provenance({"q": q}, y)
