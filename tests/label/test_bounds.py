@@ -488,7 +488,7 @@ def test_poissonised_votes_are_near_exact(monkeypatch):
     label_given_cluster, weights = random_table(20, 8, seed=1)
     label_given_cluster[0, :2] = label_given_cluster[0, :2].mean()  # a tie
     exact = bounds.expected_hard_accuracy(label_given_cluster, weights, 1000)
-    monkeypatch.setattr("gmvae_lib.label.bounds.votes.EXACT_VOTES", 0)
+    monkeypatch.setattr("gmvae_lib.label.bounds.accuracy.EXACT_VOTES", 0)
     poisson = bounds.expected_hard_accuracy(label_given_cluster, weights, 1000)
     assert poisson != exact
     assert poisson == pytest.approx(exact, abs=1e-4)

@@ -14,7 +14,10 @@ from gmvae_lib.label.bounds.arguments import (
     check_n_labels,
     check_weights,
 )
-from gmvae_lib.label.bounds.votes import EXACT_VOTES, vote_probabilities
+from gmvae_lib.label.bounds.votes import vote_probabilities
+
+# Up to this many labels a cluster's vote is exact; above, Poissonised (error under 1e-4).
+EXACT_VOTES = 1000
 
 
 class PosteriorCells(NamedTuple):

@@ -16,10 +16,6 @@ from gmvae_lib.label.bounds.arguments import (
 )
 from gmvae_lib.label.bounds.circle import LOG_ERROR, log_draws, mean_round_circle
 
-# Up to this many labels a cluster's vote is exact; above, Poissonised (error under 1e-4).
-EXACT_VOTES = 1000
-
-
 # Three labels or more: beyond so many votes by Chernoff's bound, no exact number is searched for.
 MOST_VOTES = 20_000
 
