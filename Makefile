@@ -39,10 +39,11 @@ book: setup ## Build book/_build/html, warnings as errors, and check that every 
 pdf: ## Print the built pages with Chromium, into book/_build/pdf
 	$(BIN)/python tools/print_pdf.py
 
-lint: setup ## Style and spelling
+lint: setup ## Style, spelling and the layers of the modules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/lint-imports
 
 # The tests in a browser read what `make book` has built; without a book or Chromium they are skipped.
 test: lint ## Lint, unit tests, the built book in a browser, and the chapters against their outputs
@@ -68,5 +69,5 @@ pages: ## Measure the built pages in Chromium, into results/pages.json
 	$(BIN)/python tools/page_weight.py
 
 clean: ## Remove what the targets made, .venv included
-	rm -rf book/_build book/_extra/playground/playground-data.js $(VENV) *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf book/_build book/_extra/playground/playground-data.js $(VENV) *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -9,7 +9,6 @@ decodes, cross-entropy on probabilities.
 from unittest import mock
 
 import torch
-import torch.nn.functional as F
 
 from gmvae_lib import GMVAE, preset
 from gmvae_lib.vae import objective
@@ -17,38 +16,9 @@ from gmvae_lib.vae.device import fast_bf16
 from gmvae_lib.vae.objective import elbo
 
 from .clock import medians, profile, row
-from .growth import exact_step, measure, plain_step, truncated_step
+from .tasks import TOP, exact_step, measure, plain_loss, plain_step, truncated_step
 
 BATCH = 128
-TOP = 2  # components that the truncated step decodes
-
-
-def plain_loss(model, x, noise):
-    """-ELBO of x [B, P], with K decodes an image: the straightforward way."""
-    K, D = model.config.K, model.config.z_dim
-    h = model.encoder(x)
-    q = torch.softmax(model.cluster(h), dim=1)
-    means, log_variances = [], []
-    for c in range(K):
-        rows = slice(c * D, (c + 1) * D)
-        means.append(F.linear(h, model.mean.weight[rows], model.mean.bias[rows]))
-        log_variances.append(
-            F.linear(h, model.log_variance.weight[rows], model.log_variance.bias[rows])
-        )
-    mean, log_variance = torch.stack(means, 1), torch.stack(log_variances, 1)  # [B, K, D]
-    z = mean + torch.exp(0.5 * log_variance) * noise
-    p = torch.sigmoid(model.decoder(z.reshape(-1, D)))  # [B K, P]
-    expanded = x[:, None].expand(-1, K, -1).reshape(len(x) * K, -1).contiguous()
-    cross_entropy = F.binary_cross_entropy(p, expanded, reduction="none").sum(1).view(-1, K)
-    prior_variance = model.prior_log_variance.exp()
-    kl_z = 0.5 * (
-        model.prior_log_variance
-        - log_variance
-        + (log_variance.exp() + (mean - model.prior_mean) ** 2) / prior_variance
-        - 1
-    ).sum(2)
-    kl_c = (q * (torch.log(q + 1e-10) - model.log_weights)).sum(1)
-    return ((q * (cross_entropy + kl_z)).sum(1) + kl_c).mean()
 
 
 def two_operations(model, z, x):

@@ -4,24 +4,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gmvae_lib import preset
 from gmvae_lib.vae.training import _Trainer
 from gmvae_lib.vae.views import flat_view
 
 from .clock import medians, profile, row
-from .growth import measure, training_step
 from .step import flops, matrix_peak
+from .tasks import measure, trainer, training_step
 
 N = 100_000  # images of the published training
 GPU_PEAK = 790e12  # FLOP/s of bf16 products that one H200-class card was seen to reach
 GPU_MINUTES = 10
-
-
-def trainer(name, device="cpu", **changes) -> _Trainer:
-    """A training of a preset on a few thousand random images: its steps are those of any."""
-    model, training = preset(name, **changes)
-    images = np.random.default_rng(0).integers(0, 256, (5_000, *model.image_shape), dtype=np.uint8)
-    return _Trainer(images, model, training, torch.device(device))
 
 
 def whole_training(of: _Trainer, repeats=5) -> float:

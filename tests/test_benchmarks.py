@@ -1,14 +1,12 @@
 """The benchmarks' own arithmetic, on sizes that take no time; what they measure is not tested."""
 
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import growth, step, training
+from benchmarks import growth, step, tasks, training
 from benchmarks.clock import medians, profile
 from gmvae_lib import GMVAE, GMVAEConfig
 from gmvae_lib.study import figures
@@ -28,7 +26,7 @@ def test_memory_counts_what_the_work_takes_and_not_what_was_there(monkeypatch):
     def task(size):
         return lambda: sum(np.ones(size, np.uint8)[:: 1 << 12].sum() for _ in range(20))
 
-    found = growth.measure_here(task, 80_000_000)
+    found = tasks.measure_here(task, 80_000_000)
     assert 60e6 < found["bytes"] < 110e6 and found["seconds"] > 0 and before.all()
 
 
@@ -50,7 +48,7 @@ def test_flops_are_six_a_weight_and_use():
 def test_flops_of_the_preset_best_are_those_that_torch_counts():
     from torch.utils.flop_counter import FlopCounterMode
 
-    of = training.trainer("best", batch_size=20)
+    of = tasks.trainer("best", batch_size=20)
     with FlopCounterMode(display=False) as counted:
         of.advance(np.arange(20))
     # besides the layers' products: joint tables and similarities; and no gradient in the images
@@ -70,7 +68,7 @@ def test_the_form_in_two_operations_is_the_same_step(monkeypatch):
 
 
 def test_a_whole_training_is_its_steps(monkeypatch):
-    of = training.trainer("quick", epochs=2, batch_size=100)
+    of = tasks.trainer("quick", epochs=2, batch_size=100)
     monkeypatch.setattr(training, "medians", lambda function, repeats: [0.5])
     assert training.whole_training(of) == 0.5 * 2 * 1000
 
@@ -94,13 +92,3 @@ def test_the_drawn_growth_shows_each_task_and_exponent():
     texts = [text.get_text() for ax in fig.axes for text in ax.texts]
     assert sorted(texts) == ["0.45", "0.45", "1.23", "1.23"]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["epoch (N)", "decode (N)"]
-
-
-def test_kept_results_are_whole():
-    """Every row says what, against what, and its value or that it was not measured."""
-    path = Path(__file__).parents[1] / "results" / "benchmarks.json"
-    rows = json.loads(path.read_text())
-    for row in rows:
-        assert row["what"] and row["against"] and row["unit"] in ("x", "share", "exponent")
-        assert row["value"] is None or np.isfinite(row["value"])
-    assert os.path.getsize(path) < 200_000
