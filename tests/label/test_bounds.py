@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 from itertools import combinations, product
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from scipy.stats import binom, norm
 
 from gmvae_lib import bounds
 from gmvae_lib.errors import InputError
+from gmvae_lib.label.bounds import circle
 
 # A simulated share may leave its interval in this share of fresh seeds; the seeds here are fixed.
 FAILURE_RATE = 1e-4
@@ -139,6 +141,26 @@ def test_contour_equals_integers(monkeypatch, n_labels):
     assert bounds.coverage_probability(100, n_labels) == expected
     monkeypatch.setattr("gmvae_lib.label.bounds.coverage.INTEGER_WORK", 0)
     assert bounds.coverage_probability(100, n_labels) == pytest.approx(expected, rel=1e-11)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 10**15), st.floats(1e-3, 10), st.booleans(), st.one_of(st.none(), st.integers(0))
+)
+def test_log_draws_in_sixty_digits(n, factor, near, others):
+    """-log of a Poisson probability, or with ``others`` of a binomial one, near its mean or not."""
+    mean = max(n * (1 + (factor - 5) / (10 * math.sqrt(n + 1)) if near else factor), 1e-3)
+    n_images = None if others is None else n + others % 10**15
+    r = mean if n_images is None else mean / max(others % 10**15, 1)
+    with mpmath.workdps(60):
+        exact = mpmath.loggamma(n + 1) - n * mpmath.log(r) + r
+        if n_images is not None:
+            log_choices = mpmath.loggamma(n_images + 1) - mpmath.loggamma(n + 1)
+            log_choices -= mpmath.loggamma(n_images - n + 1)
+            exact = n_images * mpmath.log1p(r) - n * mpmath.log(r) - log_choices
+            mean = n_images * r / (1 + r)
+        error = abs(circle.log_draws(n, r, n_images) - exact)
+    assert error <= 2e-14 * (1 + abs(mean - n))
 
 
 @settings(max_examples=40, deadline=None)
