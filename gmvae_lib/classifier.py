@@ -33,7 +33,7 @@ from gmvae_lib.label.decoding import decoders
 from gmvae_lib.label.neighbours import (
     NEIGHBOURS,
     NeighbourDecoder,
-    asking_decoders,
+    neighbour_decoder,
     smooth_posterior,
 )
 from gmvae_lib.vae import training
@@ -159,7 +159,7 @@ class GMVAEClassifier(
         self.labelled_, self.labels_given_ = index, _plain(y)
         if self.decoder == "neighbours":
             rows = np.arange(n)
-            decoder = asking_decoders(self.posterior_, self.neighbours_)[1]["neighbours"]
+            decoder = neighbour_decoder(self.posterior_, self.neighbours_)
         else:
             rows, decoder = self.posterior_, decoders(self.posterior_)[self.decoder]
         self.decoder_ = decoder.fit(rows[index], self.labels_given_)

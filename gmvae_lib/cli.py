@@ -282,7 +282,7 @@ def _decoder(args, run, images):
     import numpy as np
 
     from gmvae_lib.label.decoding import decoders
-    from gmvae_lib.label.neighbours import asking_decoders
+    from gmvae_lib.label.neighbours import neighbour_decoder
 
     if args.decoder != "neighbours":
         q = posterior_of(args, run, images)
@@ -292,7 +292,7 @@ def _decoder(args, run, images):
         raise InputError(
             f"{args.images}: found one image, expected more to ask (or --decoder soft)"
         )
-    return q, asking_decoders(q, neighbours)[1]["neighbours"], np.arange(len(q))
+    return q, neighbour_decoder(q, neighbours), np.arange(len(q))
 
 
 def _device(name):

@@ -79,8 +79,8 @@ def adjacency(neighbours):
     return edges + edges.T
 
 
-def neighbour_graph(neighbours, later=None):
-    """The graph of images on which labels spread: sparse float32 [N, N], or [N + M, N + M].
+def neighbour_graph(neighbours):
+    """The graph of images on which labels spread: sparse float32 [N, N].
 
     An edge joins two images when either is a neighbour of the other (twice, when both); the weights
     are the edges over the root of the product of their ends' degrees (Zhou et al. 2004).
@@ -88,46 +88,29 @@ def neighbour_graph(neighbours, later=None):
     Parameters
     ----------
     neighbours : int array [N, n], rows of the nearest images (training.nearest).
-    later : int array [M, n], optional. Nearest among the N of further images, rows N to N + M - 1
-        of the graph: they ask their neighbours and are asked by nobody.
     """
-    from scipy.sparse import block_array, csr_array, diags_array
+    from scipy.sparse import csr_array, diags_array
 
     n = len(neighbours)
     edges = _mean_over(neighbours, n, n)
     edges = edges + edges.T
     root = 1 / np.sqrt(edges.sum(axis=1))  # no degree is 0: each image has its own neighbours
-    graph = csr_array(diags_array(root) @ edges @ diags_array(root), dtype=np.float32)
-    if later is None:
-        return graph
-    asks = _mean_over(later, len(later), n)
-    return csr_array(block_array([[graph, None], [asks, csr_array((len(later), len(later)))]]))
+    return csr_array(diags_array(root) @ edges @ diags_array(root), dtype=np.float32)
 
 
-def asking_decoders(q, neighbours, q_later=None, later=None):
-    """The two decoders that ask neighbours, unfitted, and the smoothed posteriors that they read.
+def neighbour_decoder(q, neighbours):
+    """The decoder on the neighbour graph, unfitted; its ``q`` is the smoothed posterior.
 
     Parameters
     ----------
-    q : array [N, K]. neighbours : int array [N, n], rows of the nearest images (training.nearest).
-    q_later, later : array [M, K] and int array [M, n], optional. Images that come afterwards, and
-        the nearest among the N to each.
+    q : array [N, K], rows sum to 1.
+    neighbours : int array [N, n], rows of each image's nearest images (`vae.nearest`).
 
     Returns
     -------
-    smoothed : float32 [N, K], or [N + M, K]; "smoothed" reads rows of it.
-    decoders : by name; "neighbours" reads row numbers.
+    NeighbourDecoder, whose points are the row numbers 0 to N - 1.
     """
-    smoothed = smooth_posterior(q, neighbours)
-    affinity = cluster_affinity(smoothed)
-    if later is not None:
-        smoothed = np.concatenate(
-            [smoothed, smooth_posterior(q_later, later, others=smoothed)], dtype=np.float32
-        )
-    return smoothed, {
-        "smoothed": GraphDecoder(affinity),
-        "neighbours": NeighbourDecoder(smoothed, neighbour_graph(neighbours, later)),
-    }
+    return NeighbourDecoder(smooth_posterior(q, neighbours), neighbour_graph(neighbours))
 
 
 class NeighbourDecoder(ClassifierMixin, BaseEstimator):

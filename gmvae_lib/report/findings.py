@@ -16,7 +16,7 @@ from gmvae_lib.label.bounds.coverage import expected_missing_mass
 from gmvae_lib.label.calibration import at_temperature, fit_temperature, held_out_proba
 from gmvae_lib.label.choosing import suggest, typicality
 from gmvae_lib.label.decoding import ALPHAS, GraphDecoder, cluster_affinity, log_evidence
-from gmvae_lib.label.neighbours import NeighbourDecoder, asking_decoders
+from gmvae_lib.label.neighbours import NeighbourDecoder, neighbour_decoder
 
 MIN_RANDOM = 10  # labels drawn at random, from which on they measure the accuracy
 DOUBT = 0.2  # of log(temperature), before any label was held out
@@ -88,8 +88,8 @@ def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings
         raise InputError("images: found one, expected more to ask")
     index = np.asarray(index)
     at_random = np.zeros(len(index), bool) if at_random is None else np.asarray(at_random)
-    smoothed, decoders = asking_decoders(q, neighbours)
-    decoder = decoders["neighbours"]
+    decoder = neighbour_decoder(q, neighbours)
+    smoothed = decoder.q
     classes, given = np.unique(y, return_inverse=True)
     held_out, known = left_out(decoder, index, y, progress)
     temperature = max(1.0, fit_temperature(held_out, known & fair(at_random), y, DOUBT))

@@ -16,8 +16,8 @@ import numpy as np
 from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically, write_npz
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.decoding import HardDecoder, decoders
-from gmvae_lib.label.neighbours import adjacency, asking_decoders
+from gmvae_lib.label.decoding import GraphDecoder, HardDecoder, cluster_affinity, decoders
+from gmvae_lib.label.neighbours import adjacency, neighbour_decoder
 from gmvae_lib.study import claims, figures, studies
 from gmvae_lib.study.disagreement import draw_disagreements
 from gmvae_lib.study.experiments import draw_labelled, forget, label_counts, summarise, sweep
@@ -75,12 +75,12 @@ def posterior(images, results: Path, progress: bool, run=None):
 
 def decoded(run):
     """What the sweep's decoders see of a published run, and the decoders: (features, methods)."""
-    smoothed, asking = asking_decoders(run.posterior, run.extra["neighbours"])
-    rows = np.arange(len(smoothed))  # of images that the decoder saw all beforehand
-    return {"q": run.posterior, "smoothed": smoothed, "rows": rows}, {
+    on_neighbours = neighbour_decoder(run.posterior, run.extra["neighbours"])
+    smoothed = on_neighbours.q
+    return {"q": run.posterior, "smoothed": smoothed, "rows": np.arange(len(smoothed))}, {
         "q": decoders(run.posterior),
-        "smoothed": {"smoothed": asking["smoothed"]},
-        "rows": {"neighbours": asking["neighbours"]},
+        "smoothed": {"smoothed": GraphDecoder(cluster_affinity(smoothed))},
+        "rows": {"neighbours": on_neighbours},
     }
 
 

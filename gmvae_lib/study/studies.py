@@ -19,8 +19,13 @@ from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.choosing import max_herding, one_a_cluster, suggest
-from gmvae_lib.label.decoding import decoders
-from gmvae_lib.label.neighbours import NEIGHBOURS, asking_decoders
+from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity, decoders
+from gmvae_lib.label.neighbours import (
+    NEIGHBOURS,
+    NeighbourDecoder,
+    neighbour_decoder,
+    smooth_posterior,
+)
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.latent_maps import latent_means
 from gmvae_lib.study.metrics import components_in_use, purity
@@ -293,20 +298,42 @@ def criteria(model, pictures, n: int = 5000, seed: int = 0) -> dict[str, float]:
 
 
 def neighbour_accuracies(posteriors, features, labels):
-    """Accuracy of the two decoders that ask neighbours, and purity of smoothed posteriors."""
+    """Accuracy of the two decoders that use neighbours, and purity of smoothed posteriors."""
     from gmvae_lib.vae.nearest import nearest
 
-    near, later = nearest(features[0], NEIGHBOURS), None
+    decoder = neighbour_decoder(posteriors[0], nearest(features[0], NEIGHBOURS))
+    n, graph = len(decoder.q), GraphDecoder(cluster_affinity(decoder.q))
     if len(posteriors[1]):
         later = nearest(features[1], NEIGHBOURS, pool=features[0])
-    smoothed, found = asking_decoders(posteriors[0], near, posteriors[1], later)
-    n, rows = len(near), np.arange(len(smoothed))
+        decoder = with_later_images(decoder, posteriors[1], later)
+    smoothed, rows = decoder.q, np.arange(len(decoder.q))
     methods = {
-        "smoothed": (found["smoothed"], smoothed[:n], smoothed[n:]),
-        "neighbours": (found["neighbours"], rows[:n], rows[n:]),
+        "smoothed": (graph, smoothed[:n], smoothed[n:]),
+        "neighbours": (decoder, rows[:n], rows[n:]),
     }
     pure = purity(smoothed[:n].argmax(1), labels[0])
     return {"smoothed purity": pure, **accuracies(methods, labels)}
+
+
+def with_later_images(decoder, q, later) -> NeighbourDecoder:
+    """The decoder over its N images and M later ones, rows N to N + M - 1.
+
+    Edges lead only from earlier to later images, so the later ones change no result of the earlier.
+
+    q : array [M, K], not smoothed. later : int array [M, n], the nearest of the N images to each.
+    """
+    from scipy.sparse import block_array, csr_array
+
+    m, n = later.shape
+    links = np.arange(0, later.size + 1, n)
+    mean = csr_array(
+        (np.full(later.size, 1 / n, np.float32), later.ravel(), links), shape=(m, len(decoder.q))
+    )
+    smoothed = smooth_posterior(q, later, others=decoder.q)
+    graph = block_array([[decoder.graph, None], [mean, csr_array((m, m))]])
+    return NeighbourDecoder(
+        np.concatenate([decoder.q, smoothed], dtype=np.float32), csr_array(graph)
+    )
 
 
 def accuracies(methods, labels) -> dict[str, float]:
@@ -386,17 +413,19 @@ def rules_of_choice(q, features, neighbours, y):
         "features": [max_herding(features / length, rows[::20], most)],
         "random": [draw_labelled(len(q), most, seed) for seed in LABEL_SEEDS],
     }
-    smoothed, asking = asking_decoders(q, neighbours)
-    seen = {"smoothed": smoothed, "neighbours": rows}
+    on_neighbours = neighbour_decoder(q, neighbours)
+    smoothed = on_neighbours.q
+    methods = {
+        "smoothed": (GraphDecoder(cluster_affinity(smoothed)), smoothed),
+        "neighbours": (on_neighbours, rows),
+    }
     found = []
     for rule, orders in rules.items():
         # seconds a fit: not for all rules; random draws have it in the table of the studies
         slow = ["neighbours"] if rule in ("suggest", "one a cluster") else []
         for decoder in ["smoothed", *slow]:
             for n in CHOSEN:
-                scores = [
-                    accuracy_with(asking[decoder], seen[decoder], y, order[:n]) for order in orders
-                ]
+                scores = [accuracy_with(*methods[decoder], y, order[:n]) for order in orders]
                 letters = [len(np.unique(y[order[:n]])) for order in orders]
                 found.append((rule, decoder, n, round(np.mean(scores), 5), np.mean(letters)))
     return pd.DataFrame(found, columns=["rule", "decoder", "n_labels", "accuracy", "letters"])

@@ -11,7 +11,6 @@ from gmvae_lib.label.calibration import held_out_proba
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.label.neighbours import (
     NeighbourDecoder,
-    asking_decoders,
     neighbour_graph,
     smooth_posterior,
 )
@@ -88,13 +87,6 @@ def test_the_graph_is_its_formula(problem):
     _, neighbours = problem
     found = neighbour_graph(neighbours).toarray()
     np.testing.assert_allclose(found, dense_graph(neighbours), atol=1e-6)
-    later = neighbours[:1]
-    whole = neighbour_graph(neighbours, later).toarray()
-    n = len(neighbours)
-    np.testing.assert_array_equal(whole[:n, :n], found)
-    assert not whole[:, n:].any()  # nobody asks a later image
-    expected = np.bincount(later[0], minlength=n) / later.shape[1]
-    np.testing.assert_allclose(whole[n, :n], expected, atol=1e-6)
 
 
 @given(problems(), st.integers(1, 6), st.integers(1, 3))
@@ -121,21 +113,6 @@ def test_the_neighbour_decoder_is_its_formula(problem, steps, n_classes):
     expected = graph.predict_proba(q) * density
     expected /= expected.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-def test_later_images_change_nothing_for_the_earlier():
-    rng = np.random.default_rng(0)
-    q, later_q = rng.dirichlet(np.ones(4), 30), rng.dirichlet(np.ones(4), 5)
-    near, later = rng.integers(0, 30, (30, 3)), rng.integers(0, 30, (5, 3))
-    alone, _ = asking_decoders(q, near)
-    together, decoders = asking_decoders(q, near, later_q, later)
-    np.testing.assert_array_equal(together[:30], alone)
-    np.testing.assert_array_equal(together[30:], smooth_posterior(later_q, later, others=alone))
-    labelled, y = np.arange(6), list("ababab")
-    by_row = decoders["neighbours"].fit(labelled, y)
-    assert by_row.predict_proba(np.arange(35)).shape == (35, 2)
-    by_q = decoders["smoothed"].fit(together[labelled], y)
-    assert set(by_q.predict(together[30:])) <= {"a", "b"}
 
 
 def test_near_labels_tell_apart_what_a_cluster_holds_together():
@@ -176,28 +153,6 @@ def test_leaving_one_out_is_fitting_without_it(problem, chunk):
     decoder = NeighbourDecoder(q, neighbour_graph(neighbours), steps=7)
     expected, _ = held_out_proba(decoder, rows, y, len(rows))
     np.testing.assert_allclose(decoder.leave_one_out(rows, y, chunk), expected, atol=1e-5)
-
-
-def test_an_image_that_comes_later_gets_what_it_would_in_the_graph():
-    """Against the graph with the later images in it, which ask and are asked by nobody."""
-    rng = np.random.default_rng(0)
-    n, m, k = 300, 7, 5
-    cluster = np.arange(n + m) % k
-    q = 0.8 * np.eye(k)[cluster] + 0.2 * rng.dirichlet(np.ones(k), n + m)
-    alike = [np.flatnonzero(cluster[:n] == c) for c in cluster]
-    near = np.array([rng.choice(rows, 6) for rows in alike])
-    rows = np.arange(20)
-    y = np.where(rng.random(20) < 0.8, cluster[:20], 0)
-    smoothed, found = asking_decoders(q[:n], near[:n], q[n:], near[n:])
-    decoder = found["neighbours"].set_params(steps=400).fit(rows, y)
-    wanted = decoder.predict_proba(np.arange(n, n + m))
-    alone = asking_decoders(q[:n], near[:n])[1]["neighbours"].set_params(steps=400).fit(rows, y)
-    later = alone.predict_proba_later(smoothed[n:], near[n:])
-    # the later images also count as clusters' images and for the background: 7 in 307
-    np.testing.assert_allclose(later, wanted, atol=0.02)
-    one = alone.predict_proba_later(smoothed[n : n + 1], near[n : n + 1])
-    np.testing.assert_allclose(one[0], later[0], rtol=1e-6)  # whoever else comes
-    np.testing.assert_allclose(later.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_the_neighbour_decoder_keeps_to_scikit_learns_parameters():

@@ -8,6 +8,7 @@ import pytest
 
 from gmvae_lib import fit, rendered_letters
 from gmvae_lib.errors import InputError
+from gmvae_lib.label.neighbours import neighbour_decoder, smooth_posterior
 from gmvae_lib.study import studies
 from gmvae_lib.vae.config import preset
 
@@ -111,3 +112,43 @@ def test_rules_of_choice_have_rows_and_finished_seeds_stay(letters, source, tmp_
     monkeypatch.setattr(studies, "rules_of_choice", None)  # not called again
     studies.compare_choices(tmp_path, source, out)
     assert pd.read_csv(out).equals(table)
+
+
+def test_later_images_change_nothing_for_the_earlier():
+    rng = np.random.default_rng(0)
+    q, later_q = rng.dirichlet(np.ones(4), 30), rng.dirichlet(np.ones(4), 5)
+    near, later = rng.integers(0, 30, (30, 3)), rng.integers(0, 30, (5, 3))
+    alone = neighbour_decoder(q, near)
+    together = studies.with_later_images(alone, later_q, later)
+    np.testing.assert_array_equal(together.q[:30], alone.q)
+    np.testing.assert_array_equal(together.q[30:], smooth_posterior(later_q, later, others=alone.q))
+    graph = together.graph.toarray()
+    np.testing.assert_array_equal(graph[:30, :30], alone.graph.toarray())
+    assert not graph[:, 30:].any()  # no edge leads to an earlier image
+    for i, nearest in enumerate(later):
+        expected = np.bincount(nearest, minlength=30) / later.shape[1]
+        np.testing.assert_allclose(graph[30 + i, :30], expected, atol=1e-6)
+    labelled, y = np.arange(6), list("ababab")
+    near_label = together.fit(labelled, y).near_[:30]
+    np.testing.assert_allclose(near_label, alone.fit(labelled, y).near_, atol=1e-6)
+
+
+def test_an_image_that_comes_later_gets_what_it_would_in_the_graph():
+    """Against the graph with the later images in it."""
+    rng = np.random.default_rng(0)
+    n, m, k = 300, 7, 5
+    cluster = np.arange(n + m) % k
+    q = 0.8 * np.eye(k)[cluster] + 0.2 * rng.dirichlet(np.ones(k), n + m)
+    alike = [np.flatnonzero(cluster[:n] == c) for c in cluster]
+    near = np.array([rng.choice(rows, 6) for rows in alike])
+    rows = np.arange(20)
+    y = np.where(rng.random(20) < 0.8, cluster[:20], 0)
+    alone = neighbour_decoder(q[:n], near[:n])
+    decoder = studies.with_later_images(alone, q[n:], near[n:]).set_params(steps=400).fit(rows, y)
+    smoothed, wanted = decoder.q, decoder.predict_proba(np.arange(n, n + m))
+    later = alone.set_params(steps=400).fit(rows, y).predict_proba_later(smoothed[n:], near[n:])
+    # the later images also count as clusters' images and for the background: 7 in 307
+    np.testing.assert_allclose(later, wanted, atol=0.02)
+    one = alone.predict_proba_later(smoothed[n : n + 1], near[n : n + 1])
+    np.testing.assert_allclose(one[0], later[0], rtol=1e-6)  # whoever else comes
+    np.testing.assert_allclose(later.sum(axis=1), 1, rtol=1e-6)
