@@ -1,14 +1,14 @@
-"""Files that can be trusted: written whole or not at all, and checked before they are believed.
+"""Atomic writes and validated reads.
 
-A reader here takes no memory on the word of a file: what a header claims is compared with what the
-file can hold first. Nothing is ever unpickled.
+A reader allocates no memory before it has compared the size that a header claims with what the file
+can hold. Nothing is ever unpickled.
 """
 
 import hashlib
 import json
 import math
 import os
-import re
+import secrets
 import struct
 import zipfile
 import zlib
@@ -20,6 +20,7 @@ import numpy as np
 
 from gmvae_lib.errors import InputError
 
+LEFTOVER = ".gmvae-"  # how the names of temporary files begin
 MOST_PACKED = 1032  # deflate packs by 1032 to 1 at most (zlib.net)
 BOMB_BYTES, BOMB_RATIO = 2**30, 200  # pictures larger than this and packed so well hold nothing
 # What zipfile and numpy raise over broken bytes.
@@ -30,21 +31,52 @@ ARCHIVE_ERRORS = (
 )
 
 
+# --------------------------------------------------------------------- paths
+
+
+def expanded(path, argument="path") -> Path:
+    """A path with ``~`` replaced by the home folder; the empty one, an unset variable, is refused.
+
+    Examples
+    --------
+    >>> expanded("~/runs").is_absolute()
+    True
+    """
+    if not os.fspath(path):
+        raise InputError(f"{argument}: found an empty path, expected the name of a file or folder")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{argument}: found {path} ({error}), expected an existing user") from None
+
+
 # ------------------------------------------------------------------- writing
 
 
 def write_atomically(path, write) -> None:
     """Call write(temporary path), then move the file into place: never half a file.
 
-    A kill can leave ``.NAME.PID.tmp`` beside ``path``; the next writing of ``path`` removes it.
+    A kill can leave ``.gmvae-*.tmp`` beside ``path``; the next write into the folder removes it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "note.txt"
+    ...     write_atomically(path, lambda temporary: temporary.write_text("whole"))
+    ...     path.read_text(), len(os.listdir(folder))
+    ('whole', 1)
     """
     path = Path(path)
-    _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_leftovers(path.parent)
+    # not by tempfile, whose files are closed to everybody but their owner
+    temporary = path.with_name(f"{LEFTOVER}{secrets.token_hex(4)}.tmp")
     try:
-        write(temporary)
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
+        with open(temporary, "xb") as in_use:  # open and locked until it is whole
+            _lock(in_use.fileno())
+            write(temporary)
+            with open(temporary, "rb+") as handle:  # Windows syncs no handle that only reads
+                os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:
@@ -55,31 +87,39 @@ def write_atomically(path, write) -> None:
 
 
 def remove_leftovers(folder) -> None:
-    """Remove the temporary files that killed processes left in a folder of ours."""
-    for path in Path(folder).glob(".*.tmp"):
-        if name := re.fullmatch(r"\.(.+)\.[0-9]+\.tmp", path.name):
-            _remove_leftovers(path.with_name(name[1]))
-
-
-def _remove_leftovers(path) -> None:
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.([0-9]{{1,9}})\.tmp")
-    names = os.listdir(path.parent) if path.parent.is_dir() else ()
-    for name in names:
-        match = pattern.fullmatch(name)
-        if match and not _lives(int(match[1])):
-            _remove(path.with_name(name))
-
-
-def _lives(pid) -> bool:
-    """Whether another process of this number runs."""
-    if pid == os.getpid():
-        return False
+    """Remove the temporary files that killed processes left in a folder."""
     try:
-        os.kill(pid, 0)
-    except PermissionError:
+        names = [name for name in os.listdir(folder) if name.startswith(LEFTOVER)]
+    except OSError:
+        return
+    for path in (Path(folder) / name for name in names if name.endswith(".tmp")):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            dead = _lock(handle)
+        finally:
+            os.close(handle)  # Windows removes no open file, and so keeps those still in use
+        if dead:
+            _remove(path)
+
+
+def _lock(handle) -> bool | None:
+    """Lock an open file or folder as long as it stays open.
+
+    False if another process has, None if that is unknown: a file system without locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows, where an open file is protected anyway
         return True
-    except (ProcessLookupError, OverflowError):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
@@ -93,22 +133,15 @@ def _remove(path) -> None:
 @contextmanager
 def exclusive(folder):
     """Hold a folder against other trainings; the lock ends with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if os.name == "nt":  # which opens no folder
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise InputError(
-            f"{folder}: found another process training into it, expected it to have ended"
-        ) from None
-    except OSError:  # a file system without locks
-        pass
-    try:
+        if _lock(handle) is False:
+            raise InputError(
+                f"{folder}: found another process training into it, expected it to have ended"
+            )
         yield
     finally:
         os.close(handle)

@@ -1,6 +1,8 @@
 """Files: written whole or not at all, and refused when they are not what was written."""
 
 import ast
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -16,8 +18,10 @@ import gmvae_lib
 from gmvae_lib import InputError, load_images
 from gmvae_lib.data.labels import read_labels
 from gmvae_lib.data.storage import (
+    LEFTOVER,
     check_size,
     exclusive,
+    expanded,
     load_tensors,
     read_npz,
     remove_leftovers,
@@ -38,12 +42,6 @@ def folder(tmp_path_factory):
 def checkpoint(folder):
     save_tensors(folder / "whole", TENSORS, {"step": 3})
     return (folder / "whole").read_bytes()
-
-
-def ended_process() -> int:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    return ended.pid
 
 
 def test_tensors_round_trip(folder, checkpoint):
@@ -117,16 +115,107 @@ def test_npz_packed_by_other_means_is_refused(folder):
             read_npz(path, ["images"])
 
 
-def test_what_a_killed_process_left_is_removed_and_a_living_one_kept(tmp_path):
-    dead, alive = (tmp_path / f".file.{pid}.tmp" for pid in (ended_process(), os.getppid()))
-    other = tmp_path / ".file.tmp"  # not named as ours are
-    for path in (dead, alive, other):
+def write(path, text="whole"):
+    write_atomically(path, lambda p: p.write_text(text))
+
+
+def test_what_a_killed_process_left_is_removed_and_files_in_use_are_kept(tmp_path):
+    dead, other = tmp_path / f"{LEFTOVER}0.tmp", tmp_path / ".mine.tmp"
+    for path in (dead, other):
         path.write_text("half")
-    write_atomically(tmp_path / "file", lambda p: p.write_text("whole"))
-    assert {path.name for path in tmp_path.iterdir()} == {"file", alive.name, other.name}
+    child = subprocess.Popen(
+        [sys.executable, "-c", WRITE_SLOWLY, tmp_path / "slow"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    in_use = Path(child.stdout.readline().strip())
+    write(tmp_path / "file")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", in_use.name, other.name}
+    child.communicate("go on\n")
+    assert (tmp_path / "slow").read_text() == "whole" and not in_use.exists()
     dead.write_text("half")
     remove_leftovers(tmp_path)
-    assert not dead.exists() and alive.exists() and other.exists()
+    assert not dead.exists() and other.exists()
+
+
+WRITE_SLOWLY = """
+import sys
+from gmvae_lib.data.storage import write_atomically
+
+def write(path):
+    print(path, flush=True)
+    sys.stdin.readline()
+    path.write_text("whole")
+
+write_atomically(sys.argv[1], write)
+"""
+
+
+def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path):
+    write(tmp_path / "file", "old")
+
+    def full(path):
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for fail in (full, lambda path: 1 / 0):
+        with pytest.raises((OSError, ZeroDivisionError)):
+            write_atomically(tmp_path / "file", fail)
+        assert (tmp_path / "file").read_text() == "old"
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_has_the_permissions_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "file")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_name_as_long_as_the_system_takes(tmp_path):
+    write(tmp_path / ("ü" * 127))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_as_windows_would_have_it(tmp_path, monkeypatch):
+    """There is no fcntl, a handle that only reads cannot be synced, an open file neither moved
+    nor removed, and os.kill(pid, 0) would interrupt a process."""
+    opened = lambda path: os.fspath(path) in {  # noqa: E731
+        os.readlink(f"/proc/self/fd/{handle}") for handle in os.listdir("/proc/self/fd")
+        if os.path.lexists(f"/proc/self/fd/{handle}")
+    }  # fmt: skip
+    fsync, replace, unlink = os.fsync, os.replace, Path.unlink
+
+    def sync(handle):
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        fsync(handle)
+
+    def move(source, target):
+        if opened(source) or opened(target):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        replace(source, target)
+
+    def remove(path, missing_ok=False):
+        if opened(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", move)
+    monkeypatch.setattr(Path, "unlink", remove)
+    monkeypatch.setattr(os, "kill", lambda *args: pytest.fail("os.kill was called"))
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # an import then fails
+    with open(tmp_path / f"{LEFTOVER}1.tmp", "w"):
+        (tmp_path / f"{LEFTOVER}2.tmp").write_text("half")
+        write(tmp_path / "file")
+        save_tensors(tmp_path / "tensors", TENSORS, {"step": 3})
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {"file", "tensors", f"{LEFTOVER}1.tmp"}
+    assert load_tensors(tmp_path / "tensors")[1] == {"step": 3}
 
 
 def test_a_link_is_replaced_and_not_written_through(tmp_path):
@@ -135,9 +224,18 @@ def test_a_link_is_replaced_and_not_written_through(tmp_path):
     inside = tmp_path / "run"
     inside.mkdir()
     (inside / "file").symlink_to(outside)
-    (inside / f".file.{os.getpid()}.tmp").symlink_to(outside)
-    write_atomically(inside / "file", lambda p: p.write_text("whole"))
+    write(inside / "file")
     assert outside.read_text() == "mine" and not (inside / "file").is_symlink()
+
+
+def test_paths_of_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded("~/runs/mine") == Path("/home/me/runs/mine")
+    assert expanded(Path("a~b")) == Path("a~b")
+    with pytest.raises(InputError, match="--out: found an empty path"):
+        expanded("", "--out")
+    with pytest.raises(InputError, match="--out: found ~nobody-of-this-name/x .*expected"):
+        expanded("~nobody-of-this-name/x", "--out")
 
 
 def test_a_write_that_fails_names_the_file(tmp_path):
