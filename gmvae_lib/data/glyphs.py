@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.errors import InputError
+from gmvae_lib.errors import InputError, needs_extra
 
 # Font files that matplotlib ships and that hold all Latin letters.
 FONTS = (
@@ -108,7 +108,8 @@ def _glyph_bank() -> tuple[np.ndarray, np.ndarray]:
         Half the stroke's typical width in pixels: twice the mean distance inside it, which is
         exact for an even stroke.
     """
-    import matplotlib
+    with needs_extra("rendered-letters, drawn from its fonts", "study"):
+        import matplotlib
     from PIL import ImageFont
     from scipy.ndimage import distance_transform_edt
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gmvae_lib.data.image_set import LETTERS, ImageSet, described, encoded_labels, is_stack
 from gmvae_lib.data.storage import read_npz
-from gmvae_lib.errors import InputError
+from gmvae_lib.errors import InputError, needs_extra
 
 DEFAULT_DATA_DIR = "~/.cache/gmvae_lib"
 UNPACKING_ERRORS = (EOFError, zipfile.BadZipFile, zlib.error)
@@ -26,7 +26,8 @@ TORCHVISION_ERRORS = (
 
 def load_torchvision(name, data_dir, download) -> ImageSet:
     """Read both parts of EMNIST Letters or MNIST, train first."""
-    from torchvision import datasets  # here, because importing torch takes seconds
+    with needs_extra(name, "study"):
+        from torchvision import datasets  # here, because importing torch takes seconds
 
     root = Path(data_dir or os.environ.get("EMNIST_ROOT") or DEFAULT_DATA_DIR).expanduser()
     emnist = name == "emnist-letters"

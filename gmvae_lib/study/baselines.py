@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from gmvae_lib.errors import InputError
+from gmvae_lib.errors import needs_extra
 
 MIN_HELD_OUT_PER_CLASS = 5
 FOLDS = 3
@@ -106,12 +106,8 @@ def mlp(n_labels, seed, n_threads):
 
 def gradient_boosting(n_labels, seed, n_threads):
     """XGBoost with the article's settings: 200 trees a class of depth 6, learning rate 0.1."""
-    try:
+    with needs_extra("baseline 'xgboost'", "study"):
         from xgboost import XGBClassifier
-    except ImportError as error:
-        raise InputError(
-            "baseline 'xgboost': the package is not installed; expected `pip install xgboost`"
-        ) from error
     return RandomDrawClassifier(
         XGBClassifier(
             n_estimators=200,
