@@ -74,7 +74,7 @@ def loop(folder: Path) -> dict:
     return {
         "what": f"{PICTURES:,} pictures of letters: train ({TRAINING}), suggest, predict, report",
         "pictures": PICTURES,
-        "chosen": len(read_labels(folder / "chosen.csv")[0]),
+        "chosen": len(read_labels(folder / "chosen.csv").entries),
         "random": RANDOM,
         "accuracy": accuracy(folder, "predictions.csv", truth, table["index"][:CHOSEN]),
         "accuracy_with_random": accuracy(folder, "predictions_all.csv", truth, table["index"]),

@@ -4,9 +4,11 @@ import hashlib
 import math
 import string
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
+from gmvae_lib.data.identity import digest_of, row_digests
 from gmvae_lib.errors import InputError
 
 LETTERS = tuple(string.ascii_lowercase)
@@ -21,13 +23,29 @@ class ImageSet:
     images : uint8 [N, H, W], grey, or [N, H, W, 3], RGB
         Of grey ones 0 is background: ink is bright, as in EMNIST.
     labels : int [N], optional
-        Codes 0..C-1, the positions of the true classes in `class_names`.
+        Codes 0..C-1, the positions of the true classes in `class_names`; -1 where there is none.
     class_names : tuple of str, length C
     provenance : dict
         JSON-able. `n`, `shape`, `labels` (whether there are any) and `sha256` (of the image bytes,
         C order) are filled in from the images.
     extra : dict of arrays [N, ...]
-        Further columns, such as "case" (0 unknown, 1 upper, 2 lower) or "path".
+        Further columns, such as "case" (0 unknown, 1 upper, 2 lower), "path" or "digest".
+
+    Attributes
+    ----------
+    paths : tuple of str, or None
+        Relative path of each picture, surrogate-escaped where it is no UTF-8; None of arrays.
+    digests : str [N]
+        The content of each image: 16 hex digits of the sha256 of the picture's file, or of the
+        bytes of the row as stored, before it was turned, resized or made grey.
+    set_digest : str
+        The digest of all images in their order.
+
+    Examples
+    --------
+    >>> two = ImageSet(np.zeros((2, 4, 4), np.uint8))
+    >>> two.paths, two.digests.tolist()
+    (None, ['374708fff7719dd5', '374708fff7719dd5'])
     """
 
     images: np.ndarray
@@ -72,6 +90,18 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def paths(self) -> tuple[str, ...] | None:
+        return tuple(self.extra["path"].tolist()) if "path" in self.extra else None
+
+    @cached_property
+    def digests(self) -> np.ndarray:
+        return self.extra["digest"] if "digest" in self.extra else row_digests(self.images)
+
+    @cached_property
+    def set_digest(self) -> str:
+        return digest_of("".join(self.digests).encode())
+
     def pixels(self) -> np.ndarray:
         """Return the images as float32 [N, H*W], or [N, H*W*3], in [0, 1]."""
         return self.images.reshape(len(self), math.prod(self.images.shape[1:])) / np.float32(255)
@@ -90,22 +120,26 @@ class ImageSet:
         except IndexError as error:
             expected = f"positions or a mask within {len(self)} images"
             raise InputError(f"index: {error}; expected {expected}") from None
-        return ImageSet(
+        part = ImageSet(
             self.images[index],
             None if self.labels is None else self.labels[index],
             self.class_names,
             self.provenance | {"subset_of": self.provenance["sha256"]},
-            {name: column[index] for name, column in self.extra.items()},
+            {"digest": self.digests[index]}
+            | {name: column[index] for name, column in self.extra.items()},
         )
+        if "digest" in part.provenance:
+            part.provenance["digest"] = part.set_digest
+        return part
 
 
 def _checked_labels(labels, n, n_classes) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.shape != (n,):
         raise InputError(f"labels: {described(labels)}; expected integers [{n}], one an image")
-    if n and (labels.min() < 0 or labels.max() >= n_classes):
+    if n and (labels.min() < -1 or labels.max() >= n_classes):
         found = f"values {labels.min()}..{labels.max()}"
-        raise InputError(f"labels: {found}; expected positions in {n_classes} class names, from 0")
+        raise InputError(f"labels: {found}; expected positions in {n_classes} class names, or -1")
     return labels.astype(np.int64)
 
 

@@ -87,10 +87,12 @@ def load_images(
             raise InputError(f"{found}; expected readable files") from None
     if isinstance(images, ShardedImages):
         return _as_stored(images, size, transpose)
+    images.extra.setdefault("digest", images.digests)  # of the rows as stored
     if stored_transposed if transpose == "auto" else transpose:
         provenance = images.provenance | {"transposed": True}
         images = replace(images, images=images.images.swapaxes(1, 2), provenance=provenance)
     images, converted = converted_pictures(images, size, colour)
+    images.provenance["digest"] = images.set_digest
     images.provenance["reading"] = {
         "shape": list(images.images.shape[1:]),
         "colour": bool(colour),

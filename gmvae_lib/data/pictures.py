@@ -5,9 +5,11 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 
+from gmvae_lib.data.identity import DIGITS, digest_of
 from gmvae_lib.data.image_set import ImageSet, encoded_labels
 from gmvae_lib.data.readers import one_line
 from gmvae_lib.errors import InputError
@@ -29,15 +31,18 @@ def load_folder(folder, size, colour, inverted) -> ImageSet:
     )
     if not names:
         raise InputError(f"{folder}: holds no picture; expected {', '.join(PICTURE_SUFFIXES)}")
-    classes = [name.split("/")[0] for name in names if "/" in name]
-    if 0 < len(classes) < len(names):
-        loose = folder / next(name for name in names if "/" not in name)
-        expected = "all pictures in sub-folders, which name the classes, or none"
-        raise InputError(f"{loose}: lies beside sub-folders with pictures; expected {expected}")
+    classes = [name.split("/")[0] if "/" in name else "" for name in names]
     height, width = size or (PICTURE_SIZE, PICTURE_SIZE)
+    digests = np.empty(len(names), f"<U{DIGITS}")
+
+    def picture(i):
+        data = (folder / names[i]).read_bytes()
+        digests[i] = digest_of(data)
+        return _open_picture(folder / names[i], data, colour)
+
     images, borders = _fit_all(
-        lambda name: _open_picture(folder / name, colour),
-        names,
+        picture,
+        range(len(names)),
         (height, width, 3) if colour else (height, width),
         "reading pictures",
     )
@@ -64,16 +69,19 @@ def load_folder(folder, size, colour, inverted) -> ImageSet:
     }
     if inverted:
         np.subtract(255, images, out=images)
-    labels, class_names = encoded_labels(classes) if classes else (None, ())
-    return ImageSet(images, labels, class_names, provenance, {"path": np.array(names)})
+    labels, class_names = encoded_labels(classes)
+    if "" in class_names:  # of pictures that lie beside the sub-folders
+        labels, class_names = labels - 1, class_names[1:]
+    extra = {"path": np.array(names), "digest": digests}
+    return ImageSet(images, labels if class_names else None, class_names, provenance, extra)
 
 
-def _open_picture(path, colour):
-    """The Pillow picture in a file, upright, in mode "L" or "RGB"."""
+def _open_picture(path, data, colour):
+    """The Pillow picture in a file's bytes, upright, in mode "L" or "RGB"."""
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
+        with warnings.catch_warnings(), Image.open(BytesIO(data)) as opened:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _as_mode(ImageOps.exif_transpose(opened), "RGB" if colour else "L")
     # Over broken bytes, Pillow's many readers raise whatever they run into.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gmvae_lib.data.identity import digest_of, row_digests
 from gmvae_lib.errors import InputError
 
 ROWS_AT_ONCE = 4096  # of a checksum
@@ -29,7 +30,7 @@ class ShardedImages:
         `ImageSet`, the checksum computed in a stream.
     """
 
-    labels = None
+    labels = paths = None
     class_names = ()
 
     def __init__(self, source):
@@ -98,6 +99,16 @@ class ShardedImages:
             "labels": False,
             "sha256": digest.hexdigest(),
         }
+
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """The digest of each row, str [N], one read through the files."""
+        parts = (self[start : start + ROWS_AT_ONCE] for start in range(0, len(self), ROWS_AT_ONCE))
+        return np.concatenate([row_digests(part) for part in parts])
+
+    @cached_property
+    def set_digest(self) -> str:
+        return digest_of("".join(self.digests).encode())
 
 
 def _open(file) -> np.ndarray:

@@ -38,7 +38,7 @@ def sweep(args) -> None:
     """Measure accuracy against the number of labels, on data whose labels are known."""
     out = output_path(args.out, args.data)
     run, images = run_and_images(args, args.data)
-    if images.labels is None:
+    if images.labels is None or (images.labels < 0).all():
         raise InputError(f"{args.data}: found no labels, expected true labels to evaluate against")
     import joblib
 
@@ -48,12 +48,13 @@ def sweep(args) -> None:
     from gmvae_lib.study.experiments import sweep as run_sweep
 
     q = posterior_of(args, run, images)
-    features, methods = {"q": q}, {"q": decoders(q)}
+    known = images.labels >= 0
+    features, methods = {"q": q[known]}, {"q": decoders(q[known])}
     if args.pixels:
-        features["pixels"], methods["pixels"] = images.pixels(), pixel_baselines()
+        features["pixels"], methods["pixels"] = images.pixels()[known], pixel_baselines()
     table = run_sweep(
         features,
-        images.labels,
+        images.labels[known],
         methods,
         args.n_labels,
         range(args.seeds),

@@ -95,7 +95,7 @@ def test_pixels_are_float32_rows_in_unit_range():
         ({"labels": np.array([0, 1, 0]), "class_names": ("a", "b")}, "[3]"),
         ({"labels": np.array([0.0, 1.0]), "class_names": ("a", "b")}, "float64"),
         ({"labels": np.array([0, 2]), "class_names": ("a", "b")}, "0..2"),
-        ({"labels": np.array([-1, 0]), "class_names": ("a", "b")}, "-1..0"),
+        ({"labels": np.array([-2, 0]), "class_names": ("a", "b")}, "-2..0"),
         ({"labels": np.array([0, 0])}, "0 class names"),
         ({"extra": {"case": np.zeros(3)}}, "'case'"),
     ],
@@ -154,7 +154,7 @@ def test_idx_round_trip(tmp_path_factory, images, packed, data):
     assert read.provenance["name"] == folder.name
     assert read.provenance["source"] == str(path)
     assert read.provenance["transposed"] is False
-    assert read.extra == {}
+    assert read.extra.keys() == {"digest"}
 
 
 def test_idx_without_labels(tmp_path):
@@ -448,8 +448,14 @@ def test_folder_rejects(tmp_path):
     floats = save_picture(tmp_path / "float.tif", np.zeros((28, 28), np.float32))
     rejects(tmp_path, str(floats), "32-bit")
     floats.unlink()
-    save_picture(tmp_path / "a" / "1.png", corner_image()[0])
-    rejects(tmp_path, str(good), "beside sub-folders")
+
+
+def test_pictures_beside_sub_folders_have_no_label(tmp_path):
+    for name in ("b/1.png", "0.png", "a/3.png", "z.png"):
+        save_picture(tmp_path / name, corner_image()[0])
+    read = load_images(tmp_path)
+    assert read.paths == ("0.png", "a/3.png", "b/1.png", "z.png")
+    assert read.class_names == ("a", "b") and read.labels.tolist() == [-1, 0, 1, -1]
 
 
 # ----------------------------------------------------------- size, colour, rule

@@ -215,7 +215,7 @@
 
   function guard(label) {
     const bare = label.replace(/^'+/, "");
-    const risky = /^[=@\t\r]/.test(bare) || (/^[+-]/.test(bare) && !/^[+-][0-9.]*$/.test(bare));
+    const risky = /^[=@\t\r]./s.test(bare) || (/^[+-]/.test(bare) && !/^[+-][0-9.]*$/.test(bare));
     return risky ? "'" + label : label;
   }
 
