@@ -37,8 +37,8 @@ def printable(path) -> str:
 
     Examples
     --------
-    >>> printable("caf\udce9.png")
-    'caf\\xe9.png'
+    >>> printable("No\udcebl.png")
+    'No\\xebl.png'
     """
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

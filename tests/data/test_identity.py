@@ -250,24 +250,24 @@ def test_a_path_of_another_folder_is_not_taken_for_this_one(folder, tmp_path):
 def test_file_names_in_either_unicode_form(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "cafe\u0301.png").write_bytes(png(rng))
+    (tmp_path / "pictures" / "nai\u0308ve.png").write_bytes(png(rng))
     images = load_images(tmp_path / "pictures")
-    assert images.paths == ("cafe\u0301.png",)
-    assert found(by_hand(tmp_path, "file,label\ncaf\u00e9.png,a\n"), images) == ({0: "a"}, [])
+    assert images.paths == ("nai\u0308ve.png",)
+    assert found(by_hand(tmp_path, "file,label\nna\u00efve.png,a\n"), images) == ({0: "a"}, [])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 def test_file_names_that_are_no_text(tmp_path):
     folder = os.fsencode(tmp_path / "pictures")
     os.mkdir(folder)
-    with open(folder + b"/caf\xe9.png", "wb") as handle:
+    with open(folder + b"/No\xebl.png", "wb") as handle:
         handle.write(png(np.random.default_rng(0)))
     images = load_images(tmp_path / "pictures")
-    assert images.paths == ("caf\udce9.png",)
+    assert images.paths == ("No\udcebl.png",)
     table = written(tmp_path / "labels.csv", images, np.array(["a"], dtype=object))
-    assert read_labels(table).entries[0].path == "caf\\xe9.png"
+    assert read_labels(table).entries[0].path == "No\\xebl.png"
     assert found(table, images)[0] == {0: "a"}
-    assert found(by_hand(tmp_path, "path,label\ncaf\\xe9.png,a\n"), images)[0] == {0: "a"}
+    assert found(by_hand(tmp_path, "path,label\nNo\\xebl.png,a\n"), images)[0] == {0: "a"}
 
 
 def test_a_path_counts_and_not_the_index_beside_it(folder, tmp_path):
