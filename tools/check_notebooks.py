@@ -31,6 +31,8 @@ def notebook_faults(path: Path) -> list[str]:
     if not any(c.outputs for c in cells):
         faults.append("no outputs, expected a chapter committed with its outputs")
     for number, cell in enumerate(cells, start=1):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []) and "assert " not in cell.source:
+            faults.append(f"code cell {number} ignores its outputs and asserts nothing")
         for output in cell.outputs:
             if output.output_type == "error":
                 faults.append(f"code cell {number} raised {output.ename}: {output.evalue}")

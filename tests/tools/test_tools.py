@@ -55,6 +55,14 @@ def test_faulty_chapter_is_named(tmp_path, capsys, cells, fault):
     assert f"a.ipynb: {fault}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("source", "faults"), [("x = 1", 1), ("assert x > 0", 0)])
+def test_cells_that_are_not_compared_must_assert_something(tmp_path, source, faults):
+    cell = new_code_cell(source, execution_count=1, outputs=[stream()])
+    cell.metadata["tags"] = ["nbval-ignore-output"]
+    path = write_chapter(tmp_path / "a.ipynb", cell)
+    assert len(check_notebooks.notebook_faults(path)) == faults
+
+
 def test_large_chapter_is_a_fault(tmp_path):
     path = write_chapter(tmp_path / "a.ipynb", executed(1, stream("x" * 2_100_000)))
     assert "2.1 MB" in check_notebooks.notebook_faults(path)[0]
