@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gmvae_lib import __version__
 from gmvae_lib.data.labels import check_indices, guard, known_labels, read_marked_labels
-from gmvae_lib.errors import InputError
+from gmvae_lib.errors import InputError, one_line
 from gmvae_lib.vae.config import PRESETS, preset
 
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
@@ -346,7 +346,7 @@ def _one_line(error) -> str:
         return f"{error.filename}: {error.strerror}; expected to be able to read or write it"
     if isinstance(error, MemoryError):
         return "memory: found too little for this, expected room for the images and the model"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error, most=None)
 
 
 # ------------------------------------------------------------------- arguments

@@ -1,4 +1,4 @@
-"""The one exception for bad input, and what a missing optional package is reported as."""
+"""The one exception for bad input, and how other exceptions are reported."""
 
 from contextlib import contextmanager
 
@@ -8,6 +8,17 @@ class InputError(ValueError):
 
     The command line prints it as it is and exits with code 2.
     """
+
+
+def one_line(error, most=200) -> str:
+    """An exception's message on one line of at most ``most`` characters; its type if it has none.
+
+    Examples
+    --------
+    >>> one_line(ValueError("two\\n  lines"))
+    'two lines'
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """An image collection with its labels and provenance."""
 
-import hashlib
 import math
 import string
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from gmvae_lib.data.identity import digest_of, row_digests
+from gmvae_lib.data.storage import array_digest
 from gmvae_lib.errors import InputError
 
 LETTERS = tuple(string.ascii_lowercase)
@@ -75,7 +75,7 @@ class ImageSet:
             "n": n,
             "shape": list(images.shape),
             "labels": labels is not None,
-            "sha256": hashlib.sha256(images).hexdigest(),
+            "sha256": array_digest(images),
         }
         checked = {
             "images": images,

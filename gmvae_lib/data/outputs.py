@@ -5,7 +5,6 @@ or when forced.
 """
 
 import csv
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ import unicodedata
 import zipfile
 from pathlib import Path
 
-from gmvae_lib.data.storage import expanded, write_atomically
+from gmvae_lib.data.storage import expanded, file_digest, write_atomically
 from gmvae_lib.errors import InputError
 
 # The columns by which the tables of the commands are recognised, beside those of `identity`.
@@ -108,7 +107,7 @@ def write_table(path, table, run=None) -> None:
     """Write a DataFrame as CSV; with ``run``, note there what was written."""
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     if run is not None and _remembers(run):
-        digests = _written(run) | {_key(path): _digest(path)}
+        digests = _written(run) | {_key(path): file_digest(path)}
         write_text(Path(run) / "written.json", json.dumps(digests, indent=1) + "\n")
 
 
@@ -136,12 +135,7 @@ def _written(run) -> dict[str, str]:
 
 def _edited(run, out) -> bool:
     """Whether a file is known to the run, and another now than when it was written."""
-    return _written(run).get(_key(out), "") not in ("", _digest(out))
-
-
-def _digest(path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return _written(run).get(_key(out), "") not in ("", file_digest(out))
 
 
 def _head(path) -> bytes:

@@ -11,8 +11,8 @@ import numpy as np
 
 from gmvae_lib.data.identity import DIGITS, digest_of
 from gmvae_lib.data.image_set import ImageSet, encoded_labels
-from gmvae_lib.data.readers import one_line
-from gmvae_lib.errors import InputError
+from gmvae_lib.data.storage import machine_memory
+from gmvae_lib.errors import InputError, one_line
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 PICTURE_SIZE = 28
@@ -190,10 +190,7 @@ def checked_size(size) -> tuple[int, int] | None:
 def _check_memory(n, shape) -> None:
     """Refuse images that the machine's memory cannot hold, before the system ends the process."""
     needed = n * math.prod(shape)
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system
-        return
+    memory = machine_memory()
     if needed > memory:
         found = f"{n} images of {'x'.join(map(str, shape))}, {needed / 1e9:.0f} GB"
         raise InputError(f"size: found {found}; expected at most {memory / 1e9:.0f} GB of memory")

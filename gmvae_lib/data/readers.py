@@ -11,7 +11,7 @@ import numpy as np
 
 from gmvae_lib.data.image_set import LETTERS, ImageSet, described, encoded_labels, is_stack
 from gmvae_lib.data.storage import read_npz
-from gmvae_lib.errors import InputError, needs_extra
+from gmvae_lib.errors import InputError, needs_extra, one_line
 
 DEFAULT_DATA_DIR = "~/.cache/gmvae_lib"
 UNPACKING_ERRORS = (EOFError, zipfile.BadZipFile, zlib.error)
@@ -93,7 +93,3 @@ def _as_bytes(images, path) -> np.ndarray:
         found = f"floats from {low:g} to {high:g}"
         raise InputError(f"{path}: images are {found}; expected values within [0, 1]")
     return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
-
-
-def one_line(error) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

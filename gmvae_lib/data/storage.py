@@ -18,7 +18,7 @@ from tokenize import TokenError
 
 import numpy as np
 
-from gmvae_lib.errors import InputError
+from gmvae_lib.errors import InputError, one_line
 
 LEFTOVER = ".gmvae-"  # how the names of temporary files begin
 MOST_PACKED = 1032  # deflate packs by 1032 to 1 at most (zlib.net)
@@ -29,6 +29,20 @@ ARCHIVE_ERRORS = (
     *(NotImplementedError, RuntimeError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error, struct.error, TokenError),
 )
+
+
+# ------------------------------------------------------------------- digests
+
+
+def array_digest(array) -> str:
+    """sha256 of an array's bytes in C order, as 64 hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+
+
+def file_digest(path) -> str:
+    """sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 # --------------------------------------------------------------------- paths
@@ -165,18 +179,19 @@ def check_size(path, n_bytes: int, n_packed: int, packed: bool) -> None:
             f"{path}: {n_packed} bytes unpack to {n_bytes}, as decompression bombs do; expected "
             f"at most {BOMB_RATIO} to 1 above {BOMB_BYTES} bytes"
         )
-    if n_bytes > _memory() // 2:
+    if n_bytes > machine_memory() // 2:
         raise InputError(
-            f"{path}: holds {n_bytes} bytes; expected at most {_memory() // 2}, half this "
+            f"{path}: holds {n_bytes} bytes; expected at most {machine_memory() // 2}, half this "
             "machine's memory"
         )
 
 
-def _memory() -> int:
-    """Bytes of memory of this machine."""
-    if not hasattr(os, "sysconf"):  # Windows
+def machine_memory() -> int:
+    """Bytes of memory of this machine; 2**63 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
         return 2**63
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def write_npz(path, columns: dict, compressed: bool = True) -> None:
@@ -216,7 +231,7 @@ def read_npz(path, required, optional=None) -> dict[str, np.ndarray]:
     except InputError:  # a ValueError too, and complete
         raise
     except ARCHIVE_ERRORS as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         raise InputError(f"{path}: not an NPZ of plain arrays ({reason}); expected one") from error
 
 
@@ -270,7 +285,7 @@ def load_tensors(path) -> tuple[dict[str, np.ndarray], dict]:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         about = json.loads(text)
     except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise InputError(f"{path}: not readable ({reason}), expected a complete one") from None
     found = _digest(tensors, text)
     if found != expected:

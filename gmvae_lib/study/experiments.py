@@ -4,7 +4,6 @@ A cell of the sweep draws labelled images at random, fits one method on them, an
 accuracy on all the other images.
 """
 
-import hashlib
 import io
 import json
 import time
@@ -20,7 +19,7 @@ from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.data.storage import array_digest, write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.study.metrics import mean_and_interval
 
@@ -257,13 +256,9 @@ def _save(path, text):
     write_atomically(path, lambda p: p.write_text(text, encoding="utf-8", newline=""))
 
 
-def _sha256(array):
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
 def _describe(array):
     array = np.asarray(array)
-    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": _sha256(array)}
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": array_digest(array)}
 
 
 def _provenance(features, y):

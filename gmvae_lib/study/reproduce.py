@@ -5,7 +5,6 @@ claims, pictures. Each can be run alone, and the long ones resume where they wer
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import write_atomically, write_npz
+from gmvae_lib.data.storage import array_digest, write_atomically, write_npz
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import GraphDecoder, HardDecoder, cluster_affinity, decoders
 from gmvae_lib.label.neighbours import adjacency, neighbour_decoder
@@ -107,7 +106,7 @@ def measure_rivals(images, results: Path, work: Path, how: dict):
     features, decoders_ = decoded(run)
     pixels = images.pixels()
     # another run has another folder, so that nothing of an old one is taken for its own
-    work = work / hashlib.sha256(run.posterior.tobytes()).hexdigest()[:12]
+    work = work / array_digest(run.posterior)[:12]
     embedding = _kept(
         work / "embedding.npz",
         lambda: rivals.unit_length(embed(run.model, images, progress=how["progress"])[1]),

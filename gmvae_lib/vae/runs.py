@@ -7,7 +7,6 @@ which the classifier writes and reads. provenance.json holds the sha256 of the
 other files; a file that was cut short or altered is refused.
 """
 
-import hashlib
 import json
 import platform
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.data.storage import read_npz, save_tensors, write_atomically, write_npz
-from gmvae_lib.errors import InputError
+from gmvae_lib.data.storage import file_digest, read_npz, save_tensors, write_atomically, write_npz
+from gmvae_lib.errors import InputError, one_line
 from gmvae_lib.vae.config import GMVAEConfig, TrainConfig
 
 POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
@@ -125,7 +124,7 @@ def save_run(run: Run, path) -> Path:
         write_npz(path / "posterior.npz", columns)
     elif (path / "posterior.npz").exists():
         (path / "posterior.npz").unlink()
-    files = {name: _sha256(path / name) for name in _FILES if (path / name).exists()}
+    files = {name: file_digest(path / name) for name in _FILES if (path / name).exists()}
     run.provenance = {**run.provenance, "files": files}
     write_atomically(
         path / "provenance.json",
@@ -154,7 +153,7 @@ def load_run(path) -> Run:
     for name, expected in files.items():
         if name not in _FILES or not (path / name).is_file():
             raise InputError(f"{path / name}: not found, expected a file of this run")
-        found = _sha256(path / name)
+        found = file_digest(path / name)
         if found != expected:
             raise InputError(
                 f"{path / name}: found sha256 {found[:12]}…, expected {expected[:12] or 'none'}… "
@@ -182,7 +181,7 @@ def _reading(path, *further):
     try:
         yield
     except (*_MALFORMED, *further) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error)
         named = isinstance(error, InputError) and str(path) in reason
         raise InputError(
             reason if named else f"{path}: not readable ({reason}), expected what save_run writes"
@@ -262,8 +261,3 @@ def _smallest(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "iu" and (values.size == 0 or values.min() >= 0):
         return values.astype(np.min_scalar_type(int(values.max(initial=0))))
     return values
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

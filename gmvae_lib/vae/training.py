@@ -19,7 +19,7 @@ from gmvae_lib.data.storage import (
     save_tensors,
     write_npz,
 )
-from gmvae_lib.errors import InputError
+from gmvae_lib.errors import InputError, one_line
 from gmvae_lib.vae.config import GMVAEConfig, TrainConfig
 from gmvae_lib.vae.device import default_device, fast_bf16
 from gmvae_lib.vae.distributed import (
@@ -467,7 +467,7 @@ class _Trainer:
         except InputError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error)
             raise InputError(f"{path}: {reason}; expected a checkpoint that fit wrote") from None
 
     def restore(self, tensors, about) -> None:
