@@ -10,8 +10,6 @@ from gmvae_lib.cli import (
 )
 from gmvae_lib.errors import InputError
 
-BACKENDS = ("loky", "threading", "dask", "ray")  # of joblib
-
 
 def add_sweep(command) -> None:
     """Add the command, by the function that the command line adds its own with."""
@@ -25,12 +23,6 @@ def add_sweep(command) -> None:
     sub.add_argument("--n-labels", type=counts, required=True, metavar="N,N,...")
     sub.add_argument("--seeds", type=whole_number(1, 1000), default=5, help="draws (default: 5)")
     sub.add_argument("--pixels", action="store_true", help="add the classifiers on pixels (slow)")
-    sub.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        help="where the cells run: processes or threads here (loky, threading), or the machines of "
-        "a Dask or Ray cluster, where these are installed (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS)",
-    )
     sub.add_argument("--out", required=True, metavar="CSV")
 
 
@@ -59,8 +51,6 @@ def sweep(args) -> None:
         args.n_labels,
         range(args.seeds),
         out=out,
-        # the decoders take milliseconds
-        n_jobs=joblib.cpu_count() if args.pixels or args.backend else 1,
-        backend=args.backend,
+        n_jobs=joblib.cpu_count() if args.pixels else 1,  # the decoders take milliseconds
     )
     print(summarise(table).round(4).to_string(index=False))

@@ -1,20 +1,21 @@
 """The label-efficiency sweep: methods x label counts x seeds, resumable and parallel.
 
 A cell of the sweep draws labelled images at random, fits one method on them, and measures its
-accuracy on all the other images.
+accuracy on all the other images. Cells run where ``joblib.parallel_config`` says: in processes or
+threads here, or on the machines of a Dask or Ray cluster.
 """
 
 import io
 import json
 import time
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -85,10 +86,9 @@ def sweep(
     seeds,
     *,
     out=None,
-    n_jobs=1,
+    n_jobs=None,
     n_threads=1,
     progress=True,
-    backend=None,
 ):
     """Measure the accuracy of every method at every label count with every seed.
 
@@ -107,15 +107,13 @@ def sweep(
         CSV to keep the results in. Cells it already holds are not run again, and each finished one
         is saved at once, so a kill loses the running cells only. ``<out>.provenance.json`` beside
         it says which data they are of. One process at a time may write to it.
-    n_jobs : int
-        Cells run at the same time; the arrays are shared, not copied.
+    n_jobs : int, optional
+        Cells run at the same time: by default what ``joblib.parallel_config`` says, else 1. The
+        arrays are shared, not copied, among processes of one machine.
     n_threads : int
         Threads of each cell.
     progress : bool
         Show a progress bar on stderr.
-    backend : str, optional
-        Of joblib, by default its own: "loky", "threading", or "dask" or "ray" for the machines of
-        a cluster (the one that DASK_SCHEDULER_ADDRESS or RAY_ADDRESS names, else one here).
 
     Returns
     -------
@@ -143,50 +141,23 @@ def sweep(
         used = {kind: features[kind] for kind, named in methods.items() if named}
         done = _open_table(out, _provenance(used, y))
     left = [cell for cell in asked if cell not in done]
-    with _on(backend):
-        running = Parallel(n_jobs=n_jobs, return_as=_return_as(backend))(
-            delayed(_run_cell)(features[asked[cell][0]], y, asked[cell][1], cell, n_threads)
-            for cell in left
-        )
-        for row in tqdm(running, total=len(left), unit="cell", desc="sweep", disable=not progress):
-            done[tuple(row[:3])] = row
-            if out is not None:
-                _save(out, _table(done.values()).to_csv(index=False))
+    # each row as soon as it is there, so that it is saved at once; Ray's backend cannot
+    streams = get_active_backend()[0].supports_return_generator
+    running = Parallel(n_jobs=n_jobs, return_as="generator_unordered" if streams else "list")(
+        delayed(_run_cell)(features[asked[cell][0]], y, asked[cell][1], cell, n_threads)
+        for cell in left
+    )
+    for row in tqdm(running, total=len(left), unit="cell", desc="sweep", disable=not progress):
+        done[tuple(row[:3])] = row
+        if out is not None:
+            _save(out, _table(done.values()).to_csv(index=False))
     return _table(done[cell] for cell in asked)
 
 
-@contextmanager
-def _on(backend):
-    """joblib's work on the backend asked for, joined to its cluster."""
-    try:
-        with ExitStack() as stack:
-            if backend == "dask":
-                from distributed import Client
+def drop_methods(out, kind, methods):
+    """Remove the rows of some methods from a table, and the digest of the features they read.
 
-                stack.enter_context(Client())
-            elif backend == "ray":
-                from ray.util.joblib import register_ray
-
-                register_ray()
-            if backend is not None:
-                stack.enter_context(parallel_config(backend=backend))
-            yield
-    except ImportError as error:
-        raise InputError(
-            f"backend: found {backend!r}, but {error.name} is not installed; expected it "
-            "(pip install 'dask[distributed]' or ray), or loky or threading"
-        ) from None
-
-
-def _return_as(backend):
-    """Rows as they come, so that each is kept at once; Ray gives them in the end only."""
-    return "list" if backend == "ray" else "generator_unordered"
-
-
-def forget(out, kind, methods):
-    """Drop the rows of some methods from a table, and the record of the features they saw.
-
-    For results that must be made again, such as those of decoders after a new posterior.
+    For results that must be measured again, such as those of decoders after a new posterior.
     """
     out = Path(out)
     beside = _beside(out)

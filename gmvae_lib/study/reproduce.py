@@ -19,7 +19,7 @@ from gmvae_lib.label.decoding import GraphDecoder, HardDecoder, cluster_affinity
 from gmvae_lib.label.neighbours import adjacency, neighbour_decoder
 from gmvae_lib.study import claims, figures, studies
 from gmvae_lib.study.disagreement import draw_disagreements
-from gmvae_lib.study.experiments import draw_labelled, forget, label_counts, summarise, sweep
+from gmvae_lib.study.experiments import draw_labelled, drop_methods, label_counts, summarise, sweep
 from gmvae_lib.study.latent_maps import make_maps, save_maps
 from gmvae_lib.study.prediction import predicted_and_measured
 from gmvae_lib.study.styles import caption, figure_1_components, style_table
@@ -351,7 +351,7 @@ def reproduce(args):
         run = load_run(args.results / RUN)
         features, methods = decoded(run)
         for kind, named in methods.items():
-            forget(table, kind, named)  # the posterior may be a new one
+            drop_methods(table, kind, named)  # the posterior may be a new one
         counts = label_counts(len(run.labels))
         sweep(features, run.labels, methods, counts, SEEDS, **how)
     if "baselines" in args.steps:

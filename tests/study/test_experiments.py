@@ -1,8 +1,9 @@
 """The sweep: nested draws, the right images evaluated, resuming, and parallel runs."""
 
-import importlib.util
 import json
+from contextlib import ExitStack
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -259,7 +260,7 @@ def test_summarise():
     assert np.isnan(found.loc[1, "low"])
 
 
-def test_forget_makes_room_for_a_new_posterior(letters, tmp_path):
+def test_dropped_methods_make_room_for_a_new_posterior(letters, tmp_path):
     q, y = letters
     out = tmp_path / "sweep.csv"
     pixels = {"pixels": {"recorder": Recorder()}}
@@ -269,14 +270,15 @@ def test_forget_makes_room_for_a_new_posterior(letters, tmp_path):
     new = {"q": q[:, ::-1].copy()}
     with pytest.raises(InputError, match="found q with sha256"):
         sweep(new, y, {"q": decoders(q)}, [10], [0], out=out, progress=False)
-    experiments.forget(out, "q", decoders(q))
+    experiments.drop_methods(out, "q", decoders(q))
     assert set(pd.read_csv(out)["method"]) == {"recorder"}
     sweep(new, y, {"q": decoders(q)}, [10], [0], out=out, progress=False)
     assert set(pd.read_csv(out)["method"]) == {"recorder", *decoders(q)}
-    experiments.forget(tmp_path / "none.csv", "q", decoders(q))
+    experiments.drop_methods(tmp_path / "none.csv", "q", decoders(q))
 
 
-def test_the_backend_does_not_change_the_table(tmp_path):
+@pytest.mark.parametrize("backend", ["threading", "loky", "dask"])
+def test_where_the_cells_run_does_not_change_the_table(backend, tmp_path):
     q, y = np.random.default_rng(0).dirichlet(np.ones(4), 60), np.arange(60) % 3
 
     def table(**how):
@@ -285,11 +287,16 @@ def test_the_backend_does_not_change_the_table(tmp_path):
         return found.drop(columns="seconds")
 
     expected = table()
-    for backend in ("threading", "loky"):
-        pd.testing.assert_frame_equal(table(backend=backend, n_jobs=2), expected)
-    for package, backend in (("distributed", "dask"), ("ray", "ray")):
-        if importlib.util.find_spec(package) is None:
-            with pytest.raises(InputError, match=f"backend: found '{backend}', but {package}"):
-                table(backend=backend, n_jobs=2)
-        else:
-            pd.testing.assert_frame_equal(table(backend=backend, n_jobs=2), expected)
+    with ExitStack() as stack:
+        if backend == "dask":
+            distributed = pytest.importorskip("distributed")
+            stack.enter_context(
+                distributed.Client(
+                    processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None,
+                    local_directory=tmp_path,
+                )
+            )  # fmt: skip
+        stack.enter_context(joblib.parallel_config(backend=backend, n_jobs=2))
+        pd.testing.assert_frame_equal(table(out=tmp_path / "sweep.csv"), expected)
+    kept = pd.read_csv(tmp_path / "sweep.csv").drop(columns="seconds")
+    pd.testing.assert_frame_equal(kept, expected)

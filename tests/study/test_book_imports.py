@@ -1,0 +1,60 @@
+"""Chapters and pages import only what is there, and name modules that exist."""
+
+import ast
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [*sorted((ROOT / "book").glob("*.md")), ROOT / "README.md"]
+
+
+def code(path) -> str:
+    """The Python of a chapter's code cells, or of a page's cells and listings."""
+    if path.suffix == ".ipynb":
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        parts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    else:
+        text = path.read_text(encoding="utf-8")
+        parts = re.findall(r"^```(?:\{code-cell\} ipython3|python)\n(.*?)^```", text, re.S | re.M)
+        parts = [
+            re.sub(r"\A(---\n.*?^---\n|(?::[^\n]*\n)+)", "", p, flags=re.S | re.M) for p in parts
+        ]
+    lines = "\n".join(parts).splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+
+
+def imported(path):
+    """(module, name) of every import from the library."""
+    for node in ast.walk(ast.parse(code(path))):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("gmvae_lib"):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, *PAGES], ids=lambda path: path.stem)
+def test_what_is_imported_is_there(path):
+    for module, name in imported(path):
+        found = importlib.import_module(module)
+        if not hasattr(found, name):
+            importlib.import_module(f"{module}.{name}")
+
+
+def test_the_imports_are_found():
+    assert ("gmvae_lib.study", "figures") in set(imported(ROOT / "book" / "intro.md"))
+    assert all(any(imported(path)) for path in CHAPTERS)
+
+
+def test_the_reference_names_what_is_there():
+    text = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"auto(module|class|function):: ([\w.]+)", text)
+    assert named
+    for kind, name in named:
+        if kind == "module":
+            importlib.import_module(name)
+        elif name.startswith("gmvae_lib."):
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), attribute), name
