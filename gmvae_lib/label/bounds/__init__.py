@@ -17,10 +17,16 @@ from gmvae_lib.label.bounds.accuracy import (
     ClusterTable,
     PosteriorCells,
     cluster_table,
+    expected_graph_accuracy,
     expected_hard_accuracy,
     expected_soft_accuracy,
 )
 from gmvae_lib.label.bounds.arguments import FALLBACKS, METHODS, cluster_sizes
+from gmvae_lib.label.bounds.chosen import (
+    allocation_bound,
+    best_allocation,
+    expected_stratified_accuracy,
+)
 from gmvae_lib.label.bounds.coverage import (
     cover_times,
     coverage_fraction,
@@ -32,6 +38,7 @@ from gmvae_lib.label.bounds.coverage import (
     labels_to_cover_mass,
     missing_mass_bound,
 )
+from gmvae_lib.label.bounds.floor import accuracy_ceiling, best_accuracy, fano_labels
 from gmvae_lib.label.bounds.votes import labels_for_majority, majority_probability
 
 __all__ = [
@@ -39,15 +46,22 @@ __all__ = [
     "FALLBACKS",
     "METHODS",
     "PosteriorCells",
+    "accuracy_ceiling",
+    "allocation_bound",
+    "best_accuracy",
+    "best_allocation",
     "cluster_sizes",
     "cluster_table",
     "cover_times",
     "coverage_fraction",
     "coverage_probability",
+    "expected_graph_accuracy",
     "expected_hard_accuracy",
     "expected_labels_to_cover",
     "expected_missing_mass",
     "expected_soft_accuracy",
+    "expected_stratified_accuracy",
+    "fano_labels",
     "labels_for_majority",
     "labels_if_chosen",
     "labels_to_cover",

@@ -8,13 +8,15 @@ import numpy as np
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.bounds.arguments import (
     FALLBACKS,
+    check_affinity,
     check_choice,
     check_count,
     check_distributions,
     check_n_labels,
-    check_weights,
+    check_table,
 )
 from gmvae_lib.label.bounds.votes import vote_probabilities
+from gmvae_lib.label.decoding import GraphDecoder
 
 # Up to this many labels a cluster's vote is exact; above, Poissonised (error under 1e-4).
 EXACT_VOTES = 1000
@@ -97,16 +99,47 @@ def _check_cells(cells, n_clusters=None, n_classes=None):
     return PosteriorCells(posteriors, labels, weights)
 
 
-def _rescued(scores, labels, weights, vote_if_labelled, n):
-    """P(own cluster has no label, and the best labelled one votes right) [T].
+def ranked_by(scores):
+    """Clusters in the order of scores [T, K], each row's own (diagonal or largest) first."""
+    return np.argsort(-scores, axis=1, kind="stable")
 
-    scores [T, K] rank the clusters. P(the r-th is the first with a label) is exact:
-    (1 - its predecessors' weight)^n - (1 - that and its own)^n.
+
+def first_labelled(ranked, weights, n):
+    """P(none of the clusters ranked before has a label, this one has) [T, K - 1], own left out.
+
+    Exact: (1 - its predecessors' weight)^n - (1 - that and its own)^n.
     """
-    ranked = np.argsort(-scores, axis=1, kind="stable")
     empty = np.clip(1 - np.cumsum(weights[ranked], axis=1), 0, 1) ** n
-    first = empty[:, :-1] - empty[:, 1:]
-    return (first * vote_if_labelled[ranked[:, 1:], labels[:, None]]).sum(axis=1)
+    return empty[:, :-1] - empty[:, 1:]
+
+
+def by_affinity(affinity):
+    """Every cluster's order of the others, itself first: int [K, K]."""
+    scores = affinity.copy()
+    np.fill_diagonal(scores, np.inf)
+    return ranked_by(scores)
+
+
+def _in_proportion(affinity, weights, n):
+    """P(an image of cluster c goes to c' | c has no label) [K, K]: in proportion to affinity.
+
+    Let clocks ring at the rates a_j of the affinities: the image goes to the first labelled cluster
+    whose clock rings. With clusters labelled independently, that is the integral over t of
+    P(c' labelled) a_c' exp(-a_c' t) prod_{j != c'} (1 - P(j labelled) (1 - exp(-a_j t))), over its
+    sum, since some cluster has a label.
+    """
+    rates = affinity * (1 - np.eye(len(affinity)))
+    rates /= np.maximum(rates.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    log_t = np.linspace(-8, 46, 400)
+    shares = np.empty_like(rates)
+    for row, rate, own in zip(shares, rates, weights, strict=True):
+        rang = -np.expm1(-np.multiply.outer(rate, np.exp(log_t)))
+        # the draws of a world in which c is drawn by none
+        labelled = 1 - np.clip(1 - weights / max(1 - own, 1e-300), 0, 1) ** n
+        silent = np.maximum(1 - labelled[:, None] * rang, np.finfo(float).tiny)
+        density = (labelled * rate)[:, None] * (1 - rang) / silent
+        row[:] = np.trapezoid(density * np.prod(silent, axis=0) * np.exp(log_t), log_t, axis=1)
+    return shares / np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 
 
 def _right_by_first_label(joint, n):
@@ -121,7 +154,9 @@ def _right_by_first_label(joint, n):
     return (joint * (none[:, :-1] ** n - none[:, 1:] ** n)).sum()
 
 
-def expected_hard_accuracy(label_given_cluster, weights, n_labels, fallback="nearest", cells=None):
+def expected_hard_accuracy(
+    label_given_cluster, weights, n_labels, fallback="nearest", cells=None, affinity=None
+):
     """Expected accuracy of hard decoding (majority vote of each cluster) on a new image.
 
     label_given_cluster
@@ -130,25 +165,39 @@ def expected_hard_accuracy(label_given_cluster, weights, n_labels, fallback="nea
     fallback
         A cluster without labels: "none" answers label 0, as in the article's published code;
         "first" answers the first of the labels drawn, as `HardDecoder(fallback="none")` does, which
-        knows no others; "nearest" sends its images to their most likely labelled cluster.
+        knows no others; "nearest" sends its images to their most likely labelled cluster;
+        "proportional" sends each to a labelled cluster at random, in proportion to `affinity`.
     cells
-        `PosteriorCells` that say, for "nearest", which clusters come next for an image. Without
-        them every image ranks the other clusters by p(c | its own label): the most favourable
-        guess, too high by up to 20 points where neighbouring clusters hold different labels.
+        `PosteriorCells` that say, for "nearest", which clusters come next for an image.
+    affinity
+        [K, K], `decoding.cluster_affinity`. "nearest" then sends all images of a cluster to the
+        labelled one of the largest affinity. Without cells and affinity every image ranks the other
+        clusters by p(c | its own label): the most favourable guess, too high by up to 20 points.
 
     "none" and "first" are exact up to EXACT_VOTES labels (error about 1e-12) and Poissonised above
-    (under 1e-4). "nearest" besides takes the vote of a labelled cluster as independent of which
+    (under 1e-4). The others besides take the vote of a labelled cluster as independent of which
     other clusters are empty, as it is for a Poisson number of labels.
+
+    Examples
+    --------
+    Two clusters of one letter beside two of another; each pair shares images.
+
+    >>> names, pairs = np.repeat(np.eye(2), 2, axis=0), np.kron(np.eye(2), np.ones((2, 2)))
+    >>> round(expected_hard_accuracy(names, 4, 4, "none"), 4)
+    0.8418
+    >>> round(expected_hard_accuracy(names, 4, 4, affinity=pairs), 4)
+    0.9375
     """
-    label_given_cluster = check_distributions("label_given_cluster", label_given_cluster, ndim=2)
-    weights = check_weights(weights)
+    label_given_cluster, weights = check_table(label_given_cluster, weights)
     K, L = label_given_cluster.shape
-    if len(weights) != K:
-        raise InputError(f"weights: found {len(weights)}, expected {K}, as label_given_cluster has")
     n = check_n_labels(n_labels)
     check_choice("fallback", fallback, FALLBACKS)
     if cells is not None:
         cells = _check_cells(cells, K, L)
+    if affinity is not None:
+        affinity = check_affinity(affinity, K)
+    elif fallback == "proportional":
+        raise InputError("affinity: found none, expected it for the fallback 'proportional'")
     votes = np.stack(
         [
             vote_probabilities(row, weight, n, poisson=n > EXACT_VOTES)
@@ -159,21 +208,76 @@ def expected_hard_accuracy(label_given_cluster, weights, n_labels, fallback="nea
     accuracy = weights @ (label_given_cluster * votes).sum(axis=1)
     if fallback == "none" or n == 0:
         accuracy += (weights * missed) @ label_given_cluster[:, 0]
-        return float(min(accuracy, 1.0))
-    if fallback == "first":
+    elif fallback == "first":
         accuracy += _right_by_first_label(weights[:, None] * label_given_cluster, n)
-        return float(min(accuracy, 1.0))
-    vote_if_labelled = votes / np.maximum(1 - missed, np.finfo(float).tiny)[:, None]
-    if cells is not None:
-        right = _rescued(cells.posteriors, cells.labels, weights, vote_if_labelled, n)
-        return float(min(accuracy + cells.weights @ right, 1.0))
+    else:
+        vote_if_labelled = votes / np.maximum(1 - missed, np.finfo(float).tiny)[:, None]
+        if cells is not None:
+            ranked = ranked_by(cells.posteriors)[:, 1:]
+            first = first_labelled(ranked_by(cells.posteriors), weights, n)
+            right = vote_if_labelled[ranked, cells.labels[:, None]]
+            accuracy += cells.weights @ (first * right).sum(axis=1)
+        elif affinity is not None:
+            right = label_given_cluster @ vote_if_labelled.T
+            if fallback == "nearest":
+                ranked = by_affinity(affinity)
+                first = first_labelled(ranked, weights, n)
+                rescued = (first * np.take_along_axis(right, ranked[:, 1:], axis=1)).sum(axis=1)
+            else:
+                rescued = missed * (_in_proportion(affinity, weights, n) * right).sum(axis=1)
+            accuracy += weights @ rescued
+        else:
+            accuracy += _rescued_by_letter(label_given_cluster, weights, vote_if_labelled, n)
+    return float(min(accuracy, 1.0))
+
+
+def _rescued_by_letter(label_given_cluster, weights, vote_if_labelled, n):
+    """Share rescued where each image ranks the other clusters by p(c | its own label)."""
     cluster_given_label = (weights[:, None] * label_given_cluster).T
-    for c in np.flatnonzero(weights * missed > 1e-12):
+    rescued = 0.0
+    for c in np.flatnonzero(weights * (1 - weights) ** n > 1e-12):
         scores = cluster_given_label.copy()
         scores[:, c] = np.inf
-        right = _rescued(scores, np.arange(L), weights, vote_if_labelled, n)
-        accuracy += weights[c] * (label_given_cluster[c] @ right)
-    return float(min(accuracy, 1.0))
+        ranked = ranked_by(scores)
+        right = np.take_along_axis(vote_if_labelled.T, ranked[:, 1:], axis=1)
+        right = (first_labelled(ranked, weights, n) * right).sum(axis=1)
+        rescued += weights[c] * (label_given_cluster[c] @ right)
+    return rescued
+
+
+def expected_graph_accuracy(
+    label_given_cluster, weights, affinity, n_labels, n_simulations=200, seed=0
+):
+    """Expected accuracy of the graph rule, cluster by cluster, and its simulation's standard error.
+
+    The rule is `GraphDecoder`'s, each labelled image counting for its own cluster and each cluster
+    answering one label. The numbers of labels of each kind in each cluster are drawn
+    `n_simulations` times; the accuracy given them is exact.
+
+    label_given_cluster, weights: as in `expected_hard_accuracy`. affinity [K, K].
+
+    Examples
+    --------
+    >>> names, pairs = np.repeat(np.eye(2), 2, axis=0), np.kron(np.eye(2), np.ones((2, 2)))
+    >>> accuracy, error = expected_graph_accuracy(names, 4, pairs, 4)
+    >>> bool(abs(accuracy - 0.9375) < 4 * error)
+    True
+    """
+    label_given_cluster, weights = check_table(label_given_cluster, weights)
+    K, L = label_given_cluster.shape
+    affinity = check_affinity(affinity, K)
+    n = check_n_labels(n_labels)
+    n_simulations = check_count("n_simulations", n_simulations, low=2)
+    joint, rng = (weights[:, None] * label_given_cluster).ravel(), np.random.default_rng(seed)
+    accuracies = np.empty(n_simulations)
+    for i in range(n_simulations):
+        cluster, label = divmod(np.repeat(np.arange(K * L), rng.multinomial(n, joint)), L)
+        answers = np.zeros(K, dtype=int)
+        if n:
+            graph = GraphDecoder(affinity).fit(np.eye(K)[cluster], label)
+            answers = graph.classes_[graph.label_given_component_.argmax(axis=0)]
+        accuracies[i] = weights @ label_given_cluster[np.arange(K), answers]
+    return float(accuracies.mean()), float(accuracies.std(ddof=1) / math.sqrt(n_simulations))
 
 
 def expected_soft_accuracy(cells, n_labels, n_simulations=200, seed=0):

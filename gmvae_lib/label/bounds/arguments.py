@@ -8,7 +8,7 @@ import numpy as np
 from gmvae_lib.errors import InputError
 
 METHODS = ("exact", "poisson", "union", "montecarlo")
-FALLBACKS = ("nearest", "none", "first")
+FALLBACKS = ("nearest", "proportional", "none", "first")
 
 
 # More labels than anybody will have; beyond, whole numbers and doubles part ways.
@@ -59,6 +59,26 @@ def check_distributions(name, values, ndim, axis=-1):
     if abs(worst - 1) > 1e-3:
         raise InputError(f"{name}: found a sum of {worst:g}, expected 1 (within 0.001)")
     return array / sums
+
+
+def check_table(label_given_cluster, weights):
+    """P(label | cluster) [K, L] and pi [K], checked to be of the same clusters."""
+    table = check_distributions("label_given_cluster", label_given_cluster, ndim=2)
+    weights = check_weights(weights)
+    if len(weights) != len(table):
+        raise InputError(
+            f"weights: found {len(weights)}, expected {len(table)}, as label_given_cluster has"
+        )
+    return table, weights
+
+
+def check_affinity(affinity, n_clusters):
+    affinity = check_numbers("affinity", affinity, ndim=2)
+    if affinity.shape != (n_clusters, n_clusters):
+        raise InputError(
+            f"affinity: found shape {affinity.shape}, expected {(n_clusters, n_clusters)}"
+        )
+    return affinity
 
 
 def check_weights(weights):
