@@ -149,9 +149,7 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         self.background = background
 
     def fit(self, rows, y):
-        rows, y = self._rows(rows), np.asarray(y)
-        if len(rows) != len(y) or not len(y):
-            raise InputError(f"y: found {len(y)} labels for {len(rows)} rows; expected one each")
+        rows, y = labelled_rows(rows, y, len(self.q))
         if self.graph.shape != (len(self.q), len(self.q)):
             raise InputError(
                 f"graph: found shape {self.graph.shape}; expected {(len(self.q), len(self.q))}"
@@ -174,7 +172,7 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         `fit`: the spreading is linear, so one pass tells how near each label is to each other.
         Rows are distinct; columns are in the order of np.unique(y), 0 where nothing is left of one.
         """
-        rows, (classes, index) = self._rows(rows), np.unique(y, return_inverse=True)
+        rows, (classes, index) = row_numbers(rows, len(self.q)), np.unique(y, return_inverse=True)
         nearness = np.empty((len(rows), len(rows)), dtype=np.float32)  # of row i to label j
         for start in range(0, len(rows), chunk):
             columns = np.arange(start, min(start + chunk, len(rows)))
@@ -214,7 +212,7 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, rows):
         """p(l|x), float32 [n, C], of images by their row numbers."""
-        return self.proba_[self._rows(rows)]
+        return self.proba_[row_numbers(rows, len(self.q))]
 
     def predict_proba_later(self, q, neighbours):
         """p(l|x), [M, C], of images that come after `fit`: they ask, and are asked by nobody.
@@ -228,12 +226,21 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     def predict(self, rows):
         return self.classes_[self.predict_proba(rows).argmax(axis=1)]
 
-    def _rows(self, rows):
-        rows = np.asarray(rows).reshape(-1)
-        n = len(self.q)
-        if rows.size and not (rows.dtype.kind in "iu" and 0 <= rows.min() and rows.max() < n):
-            raise InputError(
-                f"rows: found {rows.min()} to {rows.max()} of type {rows.dtype}; "
-                f"expected row numbers, 0 to {n - 1}"
-            )
-        return rows
+
+def row_numbers(rows, n):
+    """Rows of n images, checked: int array [m] of int array [m] or [m, 1]."""
+    rows = np.asarray(rows).reshape(-1)
+    if rows.size and not (rows.dtype.kind in "iu" and 0 <= rows.min() and rows.max() < n):
+        raise InputError(
+            f"rows: found {rows.min()} to {rows.max()} of type {rows.dtype}; "
+            f"expected row numbers, 0 to {n - 1}"
+        )
+    return rows
+
+
+def labelled_rows(rows, y, n):
+    """Rows of n images and a label for each, checked: int array [m], array [m]; m at least 1."""
+    rows, y = row_numbers(rows, n), np.asarray(y)
+    if len(rows) != len(y) or not len(y):
+        raise InputError(f"y: found {len(y)} labels for {len(rows)} rows; expected one each")
+    return rows, y

@@ -10,8 +10,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 from gmvae_lib.errors import InputError
-
-N_NEIGHBOURS = 10
+from gmvae_lib.label.neighbours import NEIGHBOURS
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def make_maps(run, images, n=4000, seed=0):
         umap=UMAP(random_state=seed, n_jobs=1).fit_transform(z).astype(np.float32),
         tsne=TSNE(random_state=seed, n_jobs=1).fit_transform(z).astype(np.float32),
         explained=pca.explained_variance_ratio_.astype(np.float32),
-        neighbours=nearest(z).astype(np.uint16 if n <= 2**16 else np.uint32),
+        neighbours=euclidean_neighbours(z).astype(np.uint16 if n <= 2**16 else np.uint32),
         redrawn=_redrawn(run.model, pictures),
         weights_sha256=run.provenance["files"]["weights.safetensors"],
     )
@@ -84,8 +83,8 @@ def _redrawn(model, pictures, batch_size=1000):
     return cluster.astype(np.min_scalar_type(model.config.K))
 
 
-def nearest(points, n_neighbours=N_NEIGHBOURS):
-    """Positions of the nearest other points (Euclidean) of each of points [M, D]: int [M, n]."""
+def euclidean_neighbours(points, n_neighbours=NEIGHBOURS):
+    """Rows of the nearest other points of each of points [M, D]: int [M, n], the nearest first."""
     search = NearestNeighbors(n_neighbors=n_neighbours).fit(points)
     return search.kneighbors(return_distance=False)
 

@@ -16,8 +16,9 @@ from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import array_digest, write_atomically, write_npz
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import GraphDecoder, HardDecoder, cluster_affinity, decoders
-from gmvae_lib.label.neighbours import adjacency, neighbour_decoder
+from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency, neighbour_decoder
 from gmvae_lib.study import claims, figures, studies
+from gmvae_lib.study.choice_rules import compare_choices
 from gmvae_lib.study.disagreement import draw_disagreements
 from gmvae_lib.study.experiments import draw_labelled, drop_methods, label_counts, summarise, sweep
 from gmvae_lib.study.latent_maps import make_maps, save_maps
@@ -68,7 +69,7 @@ def posterior(images, results: Path, progress: bool, run=None):
     run.posterior, features = embed(run.model, images, progress=progress)
     run.labels, run.class_names = images.labels, images.class_names
     run.extra = {name: value for name, value in images.extra.items() if name == "case"}
-    run.extra["neighbours"] = np.sort(nearest(features, studies.NEIGHBOURS), axis=1)
+    run.extra["neighbours"] = np.sort(nearest(features, NEIGHBOURS), axis=1)
     save_run(run, results / RUN)
 
 
@@ -344,7 +345,7 @@ def reproduce(args):
         )  # fmt: skip
     if "choosing" in args.steps:
         source = args.data, args.data_dir
-        studies.compare_choices(args.work / "studies", source, args.results / CHOOSING)
+        compare_choices(args.work / "studies", source, args.results / CHOOSING)
     table = args.results / "sweep.csv"
     how = {"out": table, "n_jobs": args.jobs, "progress": progress}
     if "decoders" in args.steps:

@@ -1,7 +1,7 @@
-"""Rivals that see the unlabelled images too: clusterings, graphs, self-training, networks.
+"""Semi-supervised baselines: clusterings, graphs, self-training, networks.
 
-Each is a scikit-learn classifier, or a factory of one that `experiments.sweep` takes. Those that
-must see all images beforehand read row numbers, as `smoothing.NeighbourDecoder` does.
+Each is a scikit-learn classifier, or a factory of one that `experiments.sweep` takes. Transductive
+ones, which are fitted with all images, take row numbers, as `NeighbourDecoder` does.
 """
 
 import numpy as np
@@ -13,59 +13,19 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from gmvae_lib.errors import InputError
-from gmvae_lib.study.baselines import tuned
-
-# ---- clusterings: no label takes part, so each is made once -------------------------------------
-
-
-def principal_components(points, n: int = 50, seed: int = 0) -> np.ndarray:
-    """The first n principal components of points [N, D]: float32 [N, n], or fewer."""
-    from sklearn.decomposition import PCA
-
-    return PCA(min(n, *np.shape(points)), random_state=seed).fit_transform(points)
-
-
-def kmeans_posterior(points, K: int = 100, seed: int = 0) -> np.ndarray:
-    """How near each point [N, D] is to the centroids of k-means: float32 [N, K], rows sum to 1.
-
-    exp(-d^2 / mean d^2 to the nearest centroid), normalised: it ranks the centroids by distance, so
-    that cluster-then-label can go to the nearest one that has a label.
-    """
-    from scipy.special import softmax
-    from sklearn.cluster import KMeans
-
-    _check_enough(points, K)
-    squared = KMeans(K, random_state=seed).fit_transform(points) ** 2
-    scale = squared.min(axis=1).mean() or 1.0  # 0: every point is a centroid
-    return softmax(-squared / scale, axis=1).astype(np.float32)
-
-
-def mixture_posterior(points, K: int = 100, covariance: str = "full", seed: int = 0) -> np.ndarray:
-    """Responsibilities of a Gaussian mixture, by EM from k-means: float32 [N, K], rows sum to 1.
-
-    They are tempered, raised to 1 / D: in hundreds of dimensions all of them but one are 0 in
-    float32, and cluster-then-label could not go to the next component. Their order stays.
-    """
-    from sklearn.mixture import GaussianMixture
-
-    _check_enough(points, K)
-    model = GaussianMixture(K, covariance_type=covariance, reg_covar=1e-3, random_state=seed)
-    # one step of EM gains less than this, in nats an image: enough for a clustering
-    q = model.set_params(tol=0.05).fit(points).predict_proba(points)
-    q **= 1 / points.shape[1]
-    return (q / q.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _check_enough(points, K):
-    if np.ndim(points) != 2 or len(points) < K:
-        raise InputError(f"points: found shape {np.shape(points)}; expected [N, D], N at least {K}")
-
+from gmvae_lib.label.neighbours import labelled_rows, row_numbers
+from gmvae_lib.study.baselines import tuned, tuned_logistic_regression
+from gmvae_lib.study.clusterings import (
+    kmeans_posterior,
+    mixture_posterior,
+    principal_components,
+)
 
 # ---- classifiers of the embedding ---------------------------------------------------------------
 
 
 def unit_length(features) -> np.ndarray:
-    """The encoder's features [N, F] at length 1: compared by cosine, as `training.nearest` does."""
+    """The encoder's features [N, F] at length 1: compared by cosine, as `vae.nearest` does."""
     from sklearn.preprocessing import normalize
 
     return normalize(features)
@@ -84,17 +44,11 @@ def nearest_labels(n_labels, seed, n_threads):
     return tuned(model, {"n_neighbors": counts}, seed)
 
 
-def linear_probe(n_labels, seed, n_threads):
-    """Logistic regression on standardised features, C by cross-validation."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, random_state=seed))
-    return tuned(model, {"logisticregression__C": [1e-4, 1e-3, 1e-2, 1e-1, 1.0]}, seed)
+# ---- transductive classifiers -------------------------------------------------------------------
 
 
-# ---- classifiers that see all images beforehand -------------------------------------------------
-
-
-class _OfRows(ClassifierMixin, BaseEstimator):
-    """A classifier whose points are row numbers, int array [n] or [n, 1], of images it has seen.
+class TransductiveClassifier(ClassifierMixin, BaseEstimator):
+    """A classifier fitted with all images: its points are their row numbers, int [n] or [n, 1].
 
     Attributes
     ----------
@@ -103,13 +57,9 @@ class _OfRows(ClassifierMixin, BaseEstimator):
     """
 
     def fit(self, rows, y):
-        rows, y = _row_numbers(rows), np.asarray(y)
-        if len(rows) != len(y) or not len(y):
-            raise InputError(f"y: found {len(y)} labels for {len(rows)} rows; expected one each")
-        self.classes_, index = np.unique(y, return_inverse=True)
         n = self._n_images()
-        if rows.min() < 0 or rows.max() >= n:
-            raise InputError(f"rows: found {rows.min()} to {rows.max()}; expected 0 to {n - 1}")
+        rows, y = labelled_rows(rows, y, n)
+        self.classes_, index = np.unique(y, return_inverse=True)
         if len(self.classes_) == 1:  # nothing to tell apart
             self.scores_ = np.ones((n, 1))
         else:
@@ -119,14 +69,7 @@ class _OfRows(ClassifierMixin, BaseEstimator):
     def predict(self, rows):
         """Labels [n] of images by their row numbers."""
         check_is_fitted(self)
-        return self.classes_[self.scores_[_row_numbers(rows)].argmax(axis=1)]
-
-
-def _row_numbers(rows):
-    rows = np.asarray(rows).reshape(-1)
-    if rows.dtype.kind not in "iu":
-        raise InputError(f"rows: found type {rows.dtype}; expected row numbers, integers")
-    return rows
+        return self.classes_[self.scores_[row_numbers(rows, self._n_images())].argmax(axis=1)]
 
 
 def _with_unlabelled(n, rows, index):
@@ -136,14 +79,14 @@ def _with_unlabelled(n, rows, index):
     return y
 
 
-class Spreading(_OfRows):
+class Spreading(TransductiveClassifier):
     """scikit-learn's LabelSpreading (Zhou et al. 2004) on a sparse graph.
 
     Its own kernels make a dense [N, N] matrix, or search for neighbours at each fit.
 
     Parameters
     ----------
-    graph : sparse [N, N], from `smoothing.adjacency`.
+    graph : sparse [N, N], from `neighbours.adjacency`.
     alpha : share that an image takes from its neighbours. The paper's value; scikit-learn's is 0.2.
     steps : at most.
     """
@@ -170,7 +113,7 @@ class Spreading(_OfRows):
         return model.label_distributions_
 
 
-class PoissonLearning(_OfRows):
+class PoissonLearning(TransductiveClassifier):
     """Poisson learning (Calder et al. 2020): labels as sources and sinks of a flow on the graph.
 
     Solves L u_l = sum over labelled x of (1[y(x) = l] - share of l) delta_x, with L = D - W and
@@ -179,7 +122,7 @@ class PoissonLearning(_OfRows):
 
     Parameters
     ----------
-    graph : sparse [N, N], connected, from `smoothing.adjacency`.
+    graph : sparse [N, N], connected, from `neighbours.adjacency`.
     corrected : divide by the share of the label.
     tolerance : relative residual at which conjugate gradients stop.
     """
@@ -217,7 +160,7 @@ class PoissonLearning(_OfRows):
         return u / share if self.corrected else u
 
 
-class SelfTraining(_OfRows):
+class SelfTraining(TransductiveClassifier):
     """scikit-learn's SelfTrainingClassifier: a classifier that adds its confident guesses.
 
     Parameters
@@ -291,7 +234,7 @@ class ConvolutionalNetwork(ClassifierMixin, BaseEstimator):
         return self.classes_[_logits(self.network_, X).argmax(axis=1)]
 
 
-class PseudoLabels(_OfRows):
+class PseudoLabels(TransductiveClassifier):
     """The GMVAE's encoder, fine-tuned on random views with the labels a decoder is sure of.
 
     Parameters
@@ -385,9 +328,9 @@ def clusterings(pixels, embedding, K):
     """Clusterings to be labelled, by name: callables that make their posteriors [N, K]."""
     return {
         "k-means on the embedding": lambda: kmeans_posterior(embedding, K),
-        "k-means on PCA": lambda: kmeans_posterior(principal_components(pixels), K),
-        "mixture on the embedding": lambda: mixture_posterior(principal_components(embedding), K),
-        "mixture on PCA": lambda: mixture_posterior(principal_components(pixels), K),
+        "k-means on PCA": lambda: kmeans_posterior(*principal_components(pixels), K),
+        "mixture on the embedding": lambda: mixture_posterior(*principal_components(embedding), K),
+        "mixture on PCA": lambda: mixture_posterior(*principal_components(pixels), K),
         "k-means on pixels": lambda: kmeans_posterior(pixels, K),
         # full covariances of 784 pixels are beyond the images there are in a component
         "mixture on pixels": lambda: mixture_posterior(pixels, K, "diag"),
@@ -395,16 +338,16 @@ def clusterings(pixels, embedding, K):
 
 
 def on_embedding():
-    """Supervised rivals that read the embedding [N, F], which knows the unlabelled images."""
+    """Supervised classifiers of the embedding [N, F], which was learned from all images."""
     return {
         "1-NN on the embedding": nearest_label,
         "k-NN on the embedding": nearest_labels,
-        "logistic regression on the embedding": linear_probe,
+        "logistic regression on the embedding": tuned_logistic_regression,
     }
 
 
 def on_graph(graph):
-    """Rivals that spread labels over the neighbour graph; they read row numbers."""
+    """Methods that spread labels over the neighbour graph; they take row numbers."""
     return {
         "Poisson learning": PoissonLearning(graph),
         "Poisson learning, uncorrected": PoissonLearning(graph, corrected=False),
@@ -413,7 +356,7 @@ def on_graph(graph):
 
 
 def by_self_training(embedding):
-    """Self-training over logistic regression on the embedding; it reads row numbers."""
+    """Self-training with logistic regression on the embedding; it takes row numbers."""
 
     def factory(n_labels, seed, n_threads):
         model = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-3, random_state=seed))

@@ -25,12 +25,14 @@ from gmvae_lib.classifier import GMVAEClassifier
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import HardDecoder
-from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency
+from gmvae_lib.label.neighbours import adjacency
 from gmvae_lib.study.baselines import logistic_regression
+from gmvae_lib.study.clusterings import kmeans_posterior
 from gmvae_lib.study.experiments import draw_labelled
+from gmvae_lib.study.latent_maps import euclidean_neighbours
 from gmvae_lib.study.metrics import mean_and_interval
 from gmvae_lib.study.parts import PART_NAMES, draw_parts
-from gmvae_lib.study.rivals import Spreading, kmeans_posterior
+from gmvae_lib.study.rivals import Spreading
 from gmvae_lib.study.studies import accuracy_with, criteria
 
 PARTS = ("parts, colour", "parts, grey")
@@ -122,11 +124,7 @@ def _rival(method, scaled, K):
     if method == "logistic regression":
         return logistic_regression(None, 0, 1), scaled
     if method == "label spreading":
-        from sklearn.neighbors import NearestNeighbors
-
-        search = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(scaled)
-        near = search.kneighbors(return_distance=False)  # not oneself
-        return Spreading(adjacency(near)), np.arange(len(scaled))
+        return Spreading(adjacency(euclidean_neighbours(scaled))), np.arange(len(scaled))
     return HardDecoder(), kmeans_posterior(scaled, K)
 
 

@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import numpy as np
 from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.choosing import max_herding, one_a_cluster, suggest
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity, decoders
 from gmvae_lib.label.neighbours import (
     NEIGHBOURS,
@@ -26,179 +24,24 @@ from gmvae_lib.label.neighbours import (
     neighbour_decoder,
     smooth_posterior,
 )
+from gmvae_lib.study.clusterings import WITHOUT_Q, mixture_cluster
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.latent_maps import latent_means
 from gmvae_lib.study.metrics import components_in_use, purity
-from gmvae_lib.vae.config import GMVAEConfig, TrainConfig, preset
+from gmvae_lib.study.trials import STUDIES, Trial, trials
 from gmvae_lib.vae.runs import environment, load_run
 
-DEVELOPMENT_DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
-SEEDS = range(10)  # of the model
+DATA = "emnist-letters"
 LABEL_SEEDS = range(5)
 LABELS = (73, 100, 291, 728)
 HELD_OUT = 0.2
-CHOSEN = (20, 40, 73, 100, 200, 300)  # labels, where rules of choice are compared
-ABLATION_EPOCHS = 2  # a third of the recipe; a table of full trainings would take days
-PAPER = "plain GMVAE, preset paper, 1 of 450 epochs"  # a quarter of an hour: one seed
-GRID = (26, 50, 100, 200, 400)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training, or one clustering without a network, and what it is to be called."""
-
-    study: str
-    variant: str
-    seed: int
-    model: GMVAEConfig
-    training: TrainConfig
-    held_out: bool = False  # train on 80 % of the images, measure the ELBO on the others
-    after: str = "q"  # what clusters: the model's q(c|x), or a key of WITHOUT_Q
-    data: str = "letters"
-    neighbours: bool = False  # measure also the decoders that ask neighbours; a minute or two
-
-    @property
-    def name(self) -> str:
-        words = "".join(c if c.isalnum() else " " for c in self.variant).split()
-        return f"{self.study}-{'-'.join(words)}-{self.seed}"
-
-
-def _changed(model_changes: dict, training_changes: dict, epochs=None, name="best"):
-    model, training = preset(name, epochs=epochs)
-    return replace(model, **model_changes), replace(training, **training_changes)
-
-
-def trials(study: str) -> list[Trial]:
-    """The trainings of a study, those of the first seed first."""
-    if study == "seeds":
-        return [
-            Trial(study, "full recipe", seed, *preset("best", seed=seed), neighbours=True)
-            for seed in SEEDS
-        ]
-    if study == "held-out":
-        recipe = preset("best")
-        return [
-            Trial(study, "full recipe", 0, *recipe, held_out=True, neighbours=True),
-            Trial(study, "plain GMVAE, equal compute", 0, *plain(recipe[1].epochs), held_out=True),
-        ]
-    if study == "speed":
-        # the search for neighbours pays later than in the first two epochs
-        return [
-            Trial(study, "two epochs", seed, *preset("best", epochs=2, seed=seed, neighbours=0))
-            for seed in range(3)
-        ]
-    if study == "mnist":
-        model, training = _changed({"K": 30}, {}, ABLATION_EPOCHS)
-        return [Trial(study, "K = 30", 0, model, training, data="mnist", neighbours=True)]
-    if study == "K":
-        return [
-            Trial(study, f"K = {K}", 0, *_changed({"K": K}, {}, ABLATION_EPOCHS), held_out=True)
-            for K in GRID
-            if K != 100  # "the recipe" of the ablation, see component_grid
-        ]
-    if study == "ablation":
-        return [
-            Trial(
-                study, variant, seed, model, replace(training, seed=seed), True, after,
-                neighbours=variant == "the recipe",
-            )
-            for seed in range(3)
-            for variant, (model, training, after) in ablation().items()
-            if seed == 0 or variant != PAPER
-        ]  # fmt: skip
-    raise InputError(f"study: found {study!r}, expected one of {', '.join(STUDIES)}")
-
-
-STUDIES = ("seeds", "held-out", "ablation", "K", "mnist", "speed")
-
-
-def plain(epochs: int) -> tuple[GMVAEConfig, TrainConfig]:
-    """The model of the recipe trained by the ELBO alone, for at least as long as ``epochs`` of it.
-
-    Without views an epoch takes less than half the time, and there is no second stage: four epochs
-    for one are generous.
-    """
-    return _changed(
-        {"auxiliary": (), "projection": 0},
-        {
-            "elbo_weight": 1.0, "consistency_weight": 0.0, "contrast_weight": 0.0,
-            "neighbours": 0, "generative_epochs": 0,
-        },
-        4 * epochs,
-    )  # fmt: skip
-
-
-def ablation() -> dict[str, tuple[GMVAEConfig, TrainConfig, str]]:
-    """Rows of the ablation table: name to (model, training, what clusters)."""
-
-    def row(model_changes=(), training_changes=(), epochs=ABLATION_EPOCHS):
-        return *_changed(dict(model_changes), dict(training_changes), epochs), "q"
-
-    alone = plain(ABLATION_EPOCHS)
-    vae = replace(alone[0], K=1), alone[1]
-    return {
-        "the recipe": row(),
-        "without contrast": row({"projection": 0}, {"contrast_weight": 0.0}),
-        # without it nothing but the ELBO moves q(c|x)
-        "without mutual information": row({}, {"consistency_weight": 0.0, "elbo_weight": 0.05}),
-        "plain GMVAE, equal compute": (*alone, "q"),
-        "plain VAE, then Gaussian mixture": (*vae, "mixture of z"),
-        "k-means on 50 principal components": (*vae, "k-means of components"),
-        "Gaussian mixture on 50 principal components": (*vae, "mixture of components"),
-        "without thickness and intensity": row({}, {"views": ("affine", "elastic")}),
-        "affine views only": row({}, {"views": ("affine",)}),
-        "without auxiliary head": row({"auxiliary": ()}),
-        "MLP encoder": row({"encoder": "mlp", "encoder_hidden": (768, 768, 768, 256)}),
-        "without neighbours": row({}, {"neighbours": 0}),
-        "k-means on pixels": (*vae, "k-means of pixels"),
-        "Gaussian mixture on pixels": (*vae, "mixture of pixels"),
-        "ELBO moves q(c|x)": row({}, {"elbo_weight": 0.05}),
-        "q(z|x) does not read the pixels": row({"style": 0}),
-        "without elastic views": row({}, {"views": ("affine", "thickness", "intensity")}),
-        "uniform mixture weights": row({"learn_weights": False}),
-        PAPER: (*_changed({}, {}, 1, "paper"), "q"),
-    }
-
-
-# ---- clusterings without q(c|x) ----------------------------------------------------------------
-
-
-def _k_means(x, rest, seed, K=100):
-    from sklearn.cluster import KMeans
-
-    fitted = KMeans(K, n_init=1, random_state=seed).fit(x)
-    return [np.eye(K, dtype=np.float32)[fitted.predict(part)] for part in (x, rest)]
-
-
-def _mixture(x, rest, seed, K=100):
-    from sklearn.mixture import GaussianMixture
-
-    fitted = GaussianMixture(
-        K, covariance_type="diag", reg_covar=1e-3, max_iter=50, random_state=seed
-    ).fit(x)
-    return [fitted.predict_proba(part).astype(np.float32) for part in (x, rest)]
-
-
-def _principal(x, rest, seed):
-    from sklearn.decomposition import PCA
-
-    fitted = PCA(50, random_state=seed).fit(x)
-    return fitted.transform(x), fitted.transform(rest)
-
-
-WITHOUT_Q = {
-    "k-means of pixels": lambda x, rest, seed: _k_means(x, rest, seed),
-    "k-means of components": lambda x, rest, seed: _k_means(*_principal(x, rest, seed), seed),
-    "mixture of pixels": lambda x, rest, seed: _mixture(x, rest, seed),
-    "mixture of components": lambda x, rest, seed: _mixture(*_principal(x, rest, seed), seed),
-}
 
 
 # ---- one trial ---------------------------------------------------------------------------------
 
 
 @cache
-def _images(data: str, data_dir: str | None):
+def images_of(data: str, data_dir: str | None):
     return load_images(data, data_dir=data_dir)
 
 
@@ -216,7 +59,7 @@ def run_trial(trial: Trial, source: tuple[str, str | None], work: Path, threads:
 
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
-        images = _images(*source)
+        images = images_of(*source)
         train, rest = split(len(images)) if trial.held_out else (slice(None), slice(0, 0))
         pictures = images.images[train]
         others = images.images[rest]
@@ -264,7 +107,7 @@ def _cluster(trial, pictures, others, work):
     if trial.after == "mixture of z":
         del known["agreement"]  # of q(c|x), which is not what clusters here
         z = [latent_means(run.model, part) for part in (pictures, others)]
-        return known, _mixture(*z, trial.seed), None
+        return known, mixture_cluster(*z, trial.seed), None
     q, features = embed(run.model, pictures)
     rest = embed(run.model, others) if len(others) else (q[:0], features[:0])
     return known, [q, rest[0]], [features, rest[1]]
@@ -367,70 +210,6 @@ def accuracy_with(decoder, seen, y, labelled) -> float:
     return float(right[unlabelled].mean())
 
 
-# ---- which images to label ---------------------------------------------------------------------
-
-
-def compare_choices(work: Path, source, out: Path):
-    """Write the table of `rules_of_choice` for every finished model seed; seeds in it stay."""
-    import pandas as pd
-
-    from gmvae_lib.vae.model import embed
-    from gmvae_lib.vae.nearest import nearest
-
-    tables = [pd.read_csv(out)] if out.is_file() else []
-    known = {seed for table in tables for seed in table["model_seed"]}
-    images = _images(*source)
-    for seed, trial in enumerate(trials("seeds")):
-        if seed in known or not (work / trial.name / "provenance.json").is_file():
-            continue
-        q, features = embed(seed_run(work, seed).model, images)
-        found = rules_of_choice(q, features, nearest(features, NEIGHBOURS), images.labels)
-        tables.append(found.assign(model_seed=seed))
-        table = pd.concat(tables).sort_values("model_seed", kind="stable")
-        write_atomically(out, lambda p, table=table: table.to_csv(p, index=False))
-
-
-def rules_of_choice(q, features, neighbours, y):
-    """Accuracy on the images not labelled, by rule of choice, decoder and number of labels.
-
-    q [N, K], features [N, F] and neighbours [N, n] are of one model; y [N] are the true labels.
-
-    Returns
-    -------
-    DataFrame
-        rule ("random" is the mean of 5 draws), decoder, n_labels, accuracy, letters (different ones
-        among the labels; their mean).
-    """
-    import pandas as pd
-
-    most, rows = max(CHOSEN), np.arange(len(q))
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    # by the features, every 20th image is a candidate: all would take hours
-    rules = {
-        "suggest": [suggest(q, most, neighbours)["index"].to_numpy()],
-        "suggest, q alone": [suggest(q, most)["index"].to_numpy()],
-        "one a cluster": [one_a_cluster(q, most)],
-        "features": [max_herding(features / length, rows[::20], most)],
-        "random": [draw_labelled(len(q), most, seed) for seed in LABEL_SEEDS],
-    }
-    on_neighbours = neighbour_decoder(q, neighbours)
-    smoothed = on_neighbours.q
-    methods = {
-        "smoothed": (GraphDecoder(cluster_affinity(smoothed)), smoothed),
-        "neighbours": (on_neighbours, rows),
-    }
-    found = []
-    for rule, orders in rules.items():
-        # seconds a fit: not for all rules; random draws have it in the table of the studies
-        slow = ["neighbours"] if rule in ("suggest", "one a cluster") else []
-        for decoder in ["smoothed", *slow]:
-            for n in CHOSEN:
-                scores = [accuracy_with(*methods[decoder], y, order[:n]) for order in orders]
-                letters = [len(np.unique(y[order[:n]])) for order in orders]
-                found.append((rule, decoder, n, round(np.mean(scores), 5), np.mean(letters)))
-    return pd.DataFrame(found, columns=["rule", "decoder", "n_labels", "accuracy", "letters"])
-
-
 # ---- all trials --------------------------------------------------------------------------------
 
 
@@ -478,15 +257,15 @@ def seed_run(work: Path, seed: int):
     return load_run(work / trials("seeds")[seed].name)
 
 
-def run_studies(names, source, work: Path, out: Path, mnist_dir=None, seeds=10, jobs=2, threads=1):
+def run_studies(names, source, work: Path, out: Path, seeds=10, jobs=2, threads=1):
     """Run what is missing of the studies, ``jobs`` trainings side by side; the table of all.
 
-    source : (data, data_dir) of the letters, as for load_images.
+    source : (data, data_dir) of the letters, as for load_images; MNIST is in the same folder.
     """
     from joblib import Parallel, delayed
 
     work.mkdir(parents=True, exist_ok=True)
-    sources = {"letters": source, "mnist": ("mnist", mnist_dir)}
+    sources = {"letters": source, "mnist": ("mnist", source[1])}
     wanted = [trial for name in names for trial in trials(name) if trial.seed < seeds]
     # one at a time to each worker: trainings differ in length, and a kill should lose few
     Parallel(n_jobs=jobs, batch_size=1, pre_dispatch=jobs)(
@@ -503,9 +282,8 @@ def main(argv=None) -> int:
         epilog="example: python -m gmvae_lib.study.studies --studies speed --jobs 1 --threads 2",
     )
     parser.add_argument("--studies", nargs="+", choices=STUDIES, default=STUDIES)
-    parser.add_argument("--data", default=DEVELOPMENT_DATA, help="letters (default: %(default)s)")
-    parser.add_argument("--data-dir", help="folder that holds the data, for torchvision's sets")
-    parser.add_argument("--mnist-dir", default="../shared/data", help="folder that holds MNIST")
+    parser.add_argument("--data", default=DATA, help="letters (default: %(default)s)")
+    parser.add_argument("--data-dir", help="folder that holds EMNIST and MNIST, for torchvision")
     parser.add_argument("--work", type=Path, default=Path("runs/studies"), help="trainings go here")
     parser.add_argument("--out", type=Path, default=Path("results/studies.csv"))
     parser.add_argument("--seeds", type=int, default=10, help="model seeds at most")
@@ -514,7 +292,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     try:
         table = run_studies(
-            args.studies, (args.data, args.data_dir), args.work, args.out, args.mnist_dir,
+            args.studies, (args.data, args.data_dir), args.work, args.out,
             args.seeds, args.jobs, args.threads,
         )  # fmt: skip
     except (InputError, OSError) as error:

@@ -25,7 +25,7 @@ def some_maps(weights):
         umap=z[:, 1:3],
         tsne=z[:, 2:4],
         explained=np.array([0.3, 0.2], np.float32),
-        neighbours=latent_maps.nearest(z),
+        neighbours=latent_maps.euclidean_neighbours(z),
         redrawn=np.zeros(30, np.uint8),
         weights_sha256=weights,
     )
@@ -33,7 +33,7 @@ def some_maps(weights):
 
 def test_nearest_leaves_the_point_itself_out():
     points = np.array([[0.0], [1.0], [1.5], [9.0]])
-    assert latent_maps.nearest(points, 1)[:, 0].tolist() == [1, 2, 1, 2]
+    assert latent_maps.euclidean_neighbours(points, 1)[:, 0].tolist() == [1, 2, 1, 2]
 
 
 def test_agreement_and_neighbours_kept():

@@ -1,4 +1,4 @@
-"""Rivals: toys whose answer is known, dense references, draws that lack classes, bad input."""
+"""Semi-supervised baselines: small problems of known answer, dense references, missing classes."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import HardDecoder
 from gmvae_lib.label.neighbours import adjacency
-from gmvae_lib.study import rivals
+from gmvae_lib.study import clusterings, rivals
 from gmvae_lib.vae.config import GMVAEConfig
 
 MAKERS = {**rivals.on_embedding(), **rivals.by_self_training(None)}
@@ -91,9 +91,9 @@ def test_names_of_the_labels_do_not_matter(name, blobs):
     [
         ([0, 1], [1], "y: found 1 labels for 2 rows; expected one each"),
         ([], [], "y: found 0 labels"),
-        ([0, 120], [0, 1], "rows: found 0 to 120; expected 0 to 119"),
+        ([0, 120], [0, 1], "rows: found 0 to 120 of type int64; expected row numbers, 0 to 119"),
         ([-1, 3], [0, 1], "rows: found -1 to 3"),
-        ([0.0, 1.0], [0, 1], "rows: found type float64; expected row numbers"),
+        ([0.0, 1.0], [0, 1], "rows: found 0.0 to 1.0 of type float64; expected row numbers"),
     ],
 )
 def test_bad_input_is_named(name, rows, y, message, blobs):
@@ -174,12 +174,12 @@ def test_clusterings_find_the_groups(blobs):
 
 def test_without_a_label_a_cluster_asks_the_nearest_centroid():
     points = np.array([[0.0], [1.0], [5.0], [100.0]])
-    q = rivals.kmeans_posterior(points, K=4)
+    q = clusterings.kmeans_posterior(points, K=4)
     decoder = HardDecoder().fit(q[[0, 3]], ["a", "b"])
     assert list(decoder.predict(q)) == ["a", "a", "a", "b"]
 
 
-@pytest.mark.parametrize("cluster", [rivals.kmeans_posterior, rivals.mixture_posterior])
+@pytest.mark.parametrize("cluster", [clusterings.kmeans_posterior, clusterings.mixture_posterior])
 def test_too_few_points_to_cluster(cluster):
     with pytest.raises(InputError, match=r"points: found shape \(5, 2\); expected \[N, D\]"):
         cluster(np.zeros((5, 2)), K=6)

@@ -9,7 +9,7 @@ import pytest
 from gmvae_lib import fit, rendered_letters
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.neighbours import neighbour_decoder, smooth_posterior
-from gmvae_lib.study import studies
+from gmvae_lib.study import choice_rules, clusterings, studies, trials
 from gmvae_lib.vae.config import preset
 
 
@@ -20,7 +20,7 @@ def letters():
 
 @pytest.fixture
 def source(letters, tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "_images", lambda *where: letters)
+    monkeypatch.setattr(studies, "images_of", lambda *where: letters)
     monkeypatch.setattr(studies, "LABELS", (26, 73))
     return ("rendered", None)
 
@@ -42,18 +42,18 @@ def small(trial):
 
 
 def test_names_tell_all_trials_apart():
-    names = [trial.name for study in studies.STUDIES for trial in studies.trials(study)]
+    names = [trial.name for study in trials.STUDIES for trial in trials.trials(study)]
     assert len(names) == len(set(names))
     with pytest.raises(InputError, match="study: found 'x'"):
-        studies.trials("x")
+        trials.trials("x")
 
 
-@pytest.mark.parametrize("variant", list(studies.ablation()))
+@pytest.mark.parametrize("variant", list(trials.ablation_rows()))
 def test_every_row_of_the_ablation_trains_and_is_measured(variant, source, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        studies, "WITHOUT_Q", {name: few(f) for name, f in studies.WITHOUT_Q.items()}
+        studies, "WITHOUT_Q", {name: few(f) for name, f in clusterings.WITHOUT_Q.items()}
     )
-    trial = next(t for t in studies.trials("ablation") if t.variant == variant)
+    trial = next(t for t in trials.trials("ablation") if t.variant == variant)
     row = studies.run_trial(small(trial), source, tmp_path, threads=1)
     assert row["n"] == 624 and 0 < row["graph 26"] < 1 and 0 < row["held-out soft 73"] < 1
     assert 1 <= row["in_use"] <= 100
@@ -68,19 +68,19 @@ def few(clustering):
     ]
 
 
-@pytest.mark.parametrize("after", list(studies.WITHOUT_Q))
+@pytest.mark.parametrize("after", list(clusterings.WITHOUT_Q))
 def test_clusterings_without_a_network_give_posteriors(after):
     x = np.random.default_rng(0).random((150, 60), dtype=np.float32)
-    for q, n in zip(studies.WITHOUT_Q[after](x[:130], x[130:], 0), (130, 20), strict=True):
+    for q, n in zip(clusterings.WITHOUT_Q[after](x[:130], x[130:], 0), (130, 20), strict=True):
         assert q.shape == (n, 100)
         np.testing.assert_allclose(q.sum(1), 1, rtol=1e-4)
 
 
 def test_labels_do_not_reach_what_is_known_without_them(letters, source, tmp_path, monkeypatch):
-    trial = small(studies.trials("ablation")[0])
+    trial = small(trials.trials("ablation")[0])
     row = studies.run_trial(trial, source, tmp_path / "a", threads=1)
     shuffled = replace(letters, labels=np.random.default_rng(1).permutation(letters.labels))
-    monkeypatch.setattr(studies, "_images", lambda *where: shuffled)
+    monkeypatch.setattr(studies, "images_of", lambda *where: shuffled)
     other = studies.run_trial(trial, source, tmp_path / "b", threads=1)
     for name in ("loss", "elbo", "agreement", "in_use"):
         assert row[name] == other[name]
@@ -89,7 +89,7 @@ def test_labels_do_not_reach_what_is_known_without_them(letters, source, tmp_pat
 
 
 def test_a_finished_trial_is_read_not_run(source, tmp_path, monkeypatch):
-    trial = small(studies.trials("seeds")[3])
+    trial = small(trials.trials("seeds")[3])
     row = studies._finish(trial, source, tmp_path, 1)
     monkeypatch.setattr(studies, "run_trial", None)
     assert studies._finish(trial, source, tmp_path, 1) == row
@@ -99,18 +99,18 @@ def test_a_finished_trial_is_read_not_run(source, tmp_path, monkeypatch):
 
 
 def test_rules_of_choice_have_rows_and_finished_seeds_stay(letters, source, tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "CHOSEN", (12, 30))
+    monkeypatch.setattr(choice_rules, "CHOSEN", (12, 30))
     monkeypatch.setattr(studies, "LABEL_SEEDS", range(2))
-    trial = small(studies.trials("seeds")[1])
+    trial = small(trials.trials("seeds")[1])
     fit(letters, trial.model, trial.training, out=tmp_path / trial.name)
     out = tmp_path / "choosing.csv"
-    studies.compare_choices(tmp_path, source, out)
+    choice_rules.compare_choices(tmp_path, source, out)
     table = pd.read_csv(out)
     assert set(table["model_seed"]) == {1} and len(table) == (5 + 2) * 2
     assert table["accuracy"].between(0, 1).all()
     assert table["letters"].between(1, 26).all()
-    monkeypatch.setattr(studies, "rules_of_choice", None)  # not called again
-    studies.compare_choices(tmp_path, source, out)
+    monkeypatch.setattr(choice_rules, "rules_of_choice", None)  # not called again
+    choice_rules.compare_choices(tmp_path, source, out)
     assert pd.read_csv(out).equals(table)
 
 
