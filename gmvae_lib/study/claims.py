@@ -310,47 +310,21 @@ def targets_table(table, trials, predicted, choosing) -> list[dict]:
     return rows
 
 
-def use_targets(loop, faults, fuzz, bad_input) -> list[dict]:
-    """The targets of use on one's own images, in the form of `targets_table`.
+def loop_targets(loop) -> list[dict]:
+    """The targets of labelling one's own images, in the form of `targets_table`.
 
-    Parameters
-    ----------
-    loop : dict, results/loop.json. faults, fuzz, bad_input : DataFrames, the CSV files of
-        results/ with these names.
+    loop : dict, results/loop.json.
     """
-
-    def row(name, target, obtained, command, low=None, high=None):
-        numbers = {"target": target, "obtained": float(obtained), "low": low, "high": high}
-        return {"name": name, **numbers, "command": command}
-
-    found, command = loop["accuracy"], "python -m benchmarks.loop"
-    pictures = f"{loop['pictures']:,} pictures of rendered letters, command line only"
-    kills = faults[faults["fault"].str.startswith("killed")]
+    found, pictures = loop["accuracy"], f"{loop['pictures']:,} pictures of rendered letters"
+    minutes = {"obtained": float(loop["minutes"]["all"]), "low": None, "high": None}
+    accuracy = {"obtained": float(found["value"]), "low": found["low"], "high": found["high"]}
+    labels = f"accuracy at {loop['chosen']} suggested labels"
     return [
-        row(
-            f"{pictures}: accuracy at {loop['chosen']} suggested labels", 0.85,
-            found["value"], command, found["low"], found["high"],
-        ),
-        row(f"{pictures}: minutes from folder to report", 15, loop["minutes"]["all"], command),
-        row(
-            f"share of {kills['tries'].sum()} kills after which a command goes on bit-identical", 1,
-            kills["held"].sum() / kills["tries"].sum(), "python tests/robustness/faults.py",
-        ),
-        row(
-            "share of all faults after which nothing is lost or believed that should not be", 1,
-            faults["held"].sum() / faults["tries"].sum(), "python tests/robustness/faults.py",
-        ),
-        row(
-            "damaged files fed to the parsers", 10_000, fuzz["tries"].sum(),
-            "python tests/robustness/fuzz.py",
-        ),
-        row(
-            "tracebacks, hangs and memory blow-ups among them", 0, fuzz["faults"].sum(),
-            "python tests/robustness/fuzz.py",
-        ),
-        row("cases of bad input", 60, len(bad_input), "python tests/robustness/bad_input.py"),
-        row(
-            "share of them that end as they should", 1, bad_input["as_it_should"].mean(),
-            "python tests/robustness/bad_input.py",
-        ),
+        {
+            "name": f"{pictures}, command line only: {what}",
+            "target": target, **numbers, "command": "python -m benchmarks.loop",
+        }
+        for what, target, numbers in (
+            (labels, 0.85, accuracy), ("minutes from folder to report", 15, minutes)
+        )
     ]  # fmt: skip

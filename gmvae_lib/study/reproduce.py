@@ -164,16 +164,13 @@ def write_claims(results: Path):
 
 
 def targets(results: Path, table) -> list[dict]:
-    """Rows of targets.json; those of use on one's own images where they were measured."""
+    """Rows of targets.json; those of labelling one's own images where they were measured."""
     import pandas as pd
 
     others = [pd.read_csv(results / name) for name in (STUDIES, PREDICTION, CHOOSING)]
     rows = claims.targets_table(table, *others)
-    used = [results / name for name in ("faults.csv", "fuzz.csv", "bad_input.csv")]
     loop = results / "loop.json"
-    if loop.is_file() and all(path.is_file() for path in used):
-        rows += claims.use_targets(json.loads(loop.read_text()), *map(pd.read_csv, used))
-    return rows
+    return rows + (claims.loop_targets(json.loads(loop.read_text())) if loop.is_file() else [])
 
 
 def readme_table(summary, run) -> str:

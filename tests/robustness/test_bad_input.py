@@ -15,8 +15,3 @@ def work(tmp_path_factory):
 def test_it_ends_as_it_should(case, work):
     row = bad_input.observe(case, work)
     assert row["as_it_should"], row
-
-
-def test_the_table_is_long_and_has_no_case_twice():
-    names = [case.what for case in bad_input.CASES]
-    assert len(names) == len(set(names)) >= 60

@@ -88,9 +88,3 @@ def test_published_neighbours_share_letters_more_than_chance(run):
     assert neighbours.shape == (len(run.labels), 10)
     assert (neighbours != np.arange(len(neighbours))[:, None]).all()  # never oneself
     assert (run.labels[neighbours] == run.labels[:, None]).mean() > 0.85
-
-
-def test_every_published_file_is_small():
-    files = [path for path in RESULTS.rglob("*") if path.is_file()]
-    assert max(path.stat().st_size for path in files) < 10e6
-    assert sum(path.stat().st_size for path in files) < 30e6
