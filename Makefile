@@ -76,7 +76,7 @@ notebooks: setup ## Execute the chapters in place, to be committed with their ou
 	  $(CHAPTERS)
 
 # ARGS go to the command: make reproduce ARGS="--model-seeds 1".
-reproduce: setup ## Download EMNIST Letters, retrain, and rewrite results/ (see book/reproduce.md)
+reproduce: setup ## Download EMNIST Letters and retrain, into results-emnist-letters/
 	env -u OMP_NUM_THREADS "$(BIN)/python" -m gmvae_lib.study.reproduce $(ARGS)
 
 bench: setup ## Measure speed and memory on a quiet machine, into results/benchmarks.json

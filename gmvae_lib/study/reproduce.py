@@ -296,15 +296,21 @@ def main(argv=None) -> int:
         prog="python -m gmvae_lib.study.reproduce",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: python -m gmvae_lib.study.reproduce --data emnist-letters "
-        "--results results-emnist --work runs/emnist",
+        epilog="example: python -m gmvae_lib.study.reproduce --data emnist-letters --model-seeds 1",
     )
     parser.add_argument(
-        "--data", default=studies.DEVELOPMENT_DATA, help="as for load_images (default: %(default)s)"
+        "--data", default=studies.DATA, help="as for load_images (default: %(default)s)"
     )
-    parser.add_argument("--data-dir", help="folder that holds the data, for torchvision's sets")
-    parser.add_argument("--results", type=Path, default=PUBLISHED)
-    parser.add_argument("--work", type=Path, default=Path("runs"), help="checkpoints go here")
+    parser.add_argument("--data-dir", help="folder that holds EMNIST and MNIST, for torchvision")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help="folder of the results (default: results for the data of the published run, and "
+        "results-NAME for others)",
+    )
+    parser.add_argument(
+        "--work", type=Path, help="folder of the checkpoints (default: runs, or runs/NAME)"
+    )
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument(
         "--baseline-labels", type=int, help="leave out the pixel baselines above this many labels"
@@ -321,14 +327,48 @@ def main(argv=None) -> int:
     return 0
 
 
+def folders(results, work, images) -> tuple[Path, Path]:
+    """The folders of the results and of the checkpoints, where they are not given.
+
+    Results of different data are never mixed: those of other data than the published run's have a
+    folder of their own, and a folder that is given must not hold a run of other data.
+
+    Raises
+    ------
+    InputError
+        If ``results`` is given and holds a run of other data.
+    """
+    same = images is None or _is_of(PUBLISHED, images)
+    name = "" if same else images.provenance["name"]
+    if results is None:
+        results = PUBLISHED if same else Path(f"{PUBLISHED}-{name}")
+    elif images is not None and (results / RUN).is_dir() and not _is_of(results, images):
+        raise InputError(
+            f"{results / RUN}: found a run of other images, expected one of {name}; "
+            "give another folder with --results"
+        )
+    return results, work or Path("runs") / name
+
+
+def _is_of(results, images) -> bool:
+    """Whether the run in a folder of results is of these images."""
+    try:
+        text = (results / RUN / "provenance.json").read_text(encoding="utf-8")
+        return json.loads(text)["data"]["sha256"] == images.provenance["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def reproduce(args):
     progress = not args.quiet
-    args.results.mkdir(parents=True, exist_ok=True)
     images = None
     if set(args.steps) - {"decoders", "prediction", "claims"}:
         images = load_images(args.data, data_dir=args.data_dir)
         if images.labels is None:
             raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
+    args.results, args.work = folders(args.results, args.work, images)
+    args.results.mkdir(parents=True, exist_ok=True)
+    print(f"results: {args.results}, checkpoints: {args.work}")
     if "train" in args.steps:
         train(images, args.results, args.work / "studies", args)
     elif "posterior" in args.steps:
