@@ -25,7 +25,8 @@ def temperature(decoder, features, y, n_folds=20):
     float
         For `at_temperature`. Above 1: the decoder is too bold. 1 where nothing can be predicted.
     """
-    return fit_temperature(*held_out_proba(decoder, features, y, n_folds), y)
+    proba, known = held_out_proba(decoder, features, y, n_folds)
+    return fit_temperature(proba, known, y)
 
 
 def held_out_proba(decoder, features, y, n_folds=20, progress=False):

@@ -7,6 +7,7 @@ of q must be non-negative; rows that sum to 1 give the probabilities their meani
 enforced.
 """
 
+import math
 import warnings
 from numbers import Real
 
@@ -28,6 +29,10 @@ class Decoder(ClassifierMixin, BaseEstimator):
     class_count_ : int64 [C], labelled points of each label
     component_count_ : float64 [C, K], what `_component_count` sums
     """
+
+    classes_: np.ndarray
+    class_count_: np.ndarray
+    component_count_: np.ndarray
 
     def fit(self, q, y):
         """Fit on the posteriors q [n, K] and labels y [n] of the labelled points."""
@@ -198,7 +203,7 @@ class HardDecoder(Decoder):
 
     def _scores(self, q):
         votes = self.component_count_.T.copy()  # [K, C]
-        labelled = votes.any(axis=1)
+        labelled = votes.sum(axis=1) > 0
         votes[labelled] /= votes[labelled].sum(axis=1, keepdims=True)
         if self.fallback == "none":
             votes[~labelled, 0] = 1.0
@@ -262,7 +267,7 @@ class BayesDecoder(Decoder):
         self.prior = prior
 
     def _check_parameters(self):
-        number = isinstance(self.alpha, Real) and np.isfinite(self.alpha) and self.alpha >= 0
+        number = isinstance(self.alpha, Real) and 0 <= float(self.alpha) < math.inf
         if not (number or self.alpha == "evidence"):
             raise InputError(
                 f"alpha: found {self.alpha!r}; expected a finite number, 0 or more, or 'evidence'"

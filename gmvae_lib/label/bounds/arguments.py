@@ -1,6 +1,6 @@
 """Validation of the arguments of `bounds`."""
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,8 @@ def check_count(name, value, low=0):
 
 
 def check_open_unit(name, value):
-    if isinstance(value, (bool, str)) or not np.isscalar(value) or not 0 < value < 1:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and 0 < float(value) < 1):
         raise InputError(f"{name}: found {value!r}, expected a number strictly between 0 and 1")
     return float(value)
 

@@ -120,10 +120,10 @@ def _steps(table, weights, n_labels, unlabelled):
             right.append(row @ vote_probabilities(row / common, common, n, ties="random"))
             if row.max() - right[-1] < 1e-4:  # all that more labels could add
                 break
-        right, votes = np.maximum.accumulate(right), votes[: len(right)]
+        best, votes = np.maximum.accumulate(right), votes[: len(right)]
         at = 0
         while at < len(votes) - 1:
-            slopes = weight * (right[at + 1 :] - right[at]) / (votes[at + 1 :] - votes[at])
+            slopes = weight * (best[at + 1 :] - best[at]) / (votes[at + 1 :] - votes[at])
             to = at + 1 + int(slopes.argmax())
             if slopes.max() <= 1e-12:
                 break

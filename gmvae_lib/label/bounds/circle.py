@@ -19,7 +19,8 @@ def mean_round_circle(n, phi, log_bound):
     at least log |phi|.
     """
     M = math.ceil(LOG_ERROR / 3 + math.sqrt(LOG_ERROR**2 / 9 + 2 * n * LOG_ERROR)) | 1
-    total, first, block = 0.0, 0, 16
+    total: float | np.ndarray = 0.0
+    first, block = 0, 16
     while first <= M // 2 and log_bound(2 * math.pi * first / M) > -LOG_ERROR:
         j = np.arange(first, min(first + block, M // 2 + 1))
         turn = np.exp(-2j * np.pi * (j * n % M) / M) * np.where(j == 0, 1, 2)
