@@ -3,7 +3,7 @@
 import check_book
 import check_notebooks
 import nbformat
-import page_mends
+import page_fixes
 import page_weight
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
@@ -162,7 +162,7 @@ def test_a_value_missing_from_the_text_is_a_fault(tmp_path):
     assert check_book.page_faults(page, expected_values=1) == []
 
 
-# page_mends
+# page_fixes
 
 
 class Script(str):
@@ -179,14 +179,14 @@ def test_pages_lose_thebe_and_the_role_of_a_list_with_links():
     thebe = [Script("_static/sphinx-thebe.js"), Script(body="const THEBE_JS_URL = 1")]
     body = '<div role="list" class="citation-list"><a></a></div>'
     context = {"script_files": [*kept, *thebe], "body": body}
-    page_mends.mend(None, "bibliography", "page.html", context, None)
+    page_fixes.correct(None, "bibliography", "page.html", context, None)
     assert context["script_files"] == kept
     assert "role" not in context["body"] and "citation-list" in context["body"]
 
 
 def test_a_page_without_text_is_left_alone():
     context = {"script_files": ["search.js"]}
-    page_mends.mend(None, "search", "search.html", context, None)
+    page_fixes.correct(None, "search", "search.html", context, None)
     assert context == {"script_files": ["search.js"]}
 
 

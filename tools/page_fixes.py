@@ -1,4 +1,4 @@
-"""Sphinx extension of the book: mend what Sphinx's and the theme's own pages lack.
+"""Sphinx extension of the book: two corrections to pages of Sphinx and the theme.
 
 - sphinx-thebe adds its settings to every page twice, which a browser reports as an error, and the
   book has no button for it: its scripts are left out.
@@ -20,8 +20,8 @@ def _inline(script):
     return getattr(script, "attributes", {}).get("body") or ""
 
 
-def mend(app, pagename, templatename, context, doctree):
-    """Mend one page, just before it is written."""
+def correct(app, pagename, templatename, context, doctree):
+    """Correct one page, just before it is written."""
     context["script_files"] = without_thebe(context.get("script_files", []))
     if "body" in context:
         context["body"] = without_list_role(context["body"])
@@ -29,5 +29,5 @@ def mend(app, pagename, templatename, context, doctree):
 
 def setup(app):
     # after the theme's own handlers, whose priority is 500
-    app.connect("html-page-context", mend, priority=900)
+    app.connect("html-page-context", correct, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
