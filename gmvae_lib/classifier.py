@@ -235,7 +235,7 @@ class GMVAEClassifier(
             about["feature_names_in"] = self.feature_names_in_.tolist()
         columns["about"] = np.array(json.dumps(about, default=_json_able))
         write_npz(path / "classifier.npz", columns)
-        save_run(self.run_, path)  # its provenance.json vouches for classifier.npz, too
+        save_run(self.run_, path, further=("classifier.npz",))
         return path
 
     @classmethod

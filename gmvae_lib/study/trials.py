@@ -122,5 +122,5 @@ def ablation_rows() -> dict[str, tuple[GMVAEConfig, TrainConfig, str]]:
         "q(z|x) does not read the pixels": row({"style": 0}),
         "without elastic views": row({}, {"views": ("affine", "thickness", "intensity")}),
         "uniform mixture weights": row({"learn_weights": False}),
-        PAPER: (*_changed({}, {}, 1, "paper"), "q"),
+        PAPER: (*_changed({}, {}, 1, "paper-relu"), "q"),
     }

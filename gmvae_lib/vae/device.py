@@ -1,16 +1,43 @@
 """Devices, and what they compute fast."""
 
+import re
+from contextlib import contextmanager
+
 import torch
+
+from gmvae_lib.errors import InputError
 
 
 def default_device(device=None) -> torch.device:
-    """The device asked for; else CUDA when there is one, else the CPU."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The device asked for; else a CUDA device, else Apple's MPS, else the CPU."""
+    if device is None:
+        device = "cpu"
+        if torch.cuda.is_available():
+            device = "cuda"
+        elif torch.backends.mps.is_available():
+            device = "mps"
+    return torch.device(device)
 
 
 def fast_bf16(device: torch.device) -> bool:
     """Whether the machine multiplies bf16 matrices faster than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
     cpu = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16") or cpu.get("bf16"))
+
+
+@contextmanager
+def room_for(what: str):
+    """Turn a GPU without memory left into an InputError that says ``what`` and what to do."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        tried = re.search(r"Tried to allocate ([0-9.]+ \w+)", str(error))
+        tried = f" (tried to allocate {tried[1]})" if tried else ""
+        raise InputError(
+            f"{what}, for which the GPU has no memory left{tried}; expected a smaller batch size, "
+            "or device cpu"
+        ) from None

@@ -1,4 +1,4 @@
-"""One training in several processes: what they share, so that together they do as one would do.
+"""Data-parallel training that matches a single process.
 
 Each process has an equal part of every batch. Gradients are averaged by PyTorch's
 DistributedDataParallel. What an objective takes over the whole batch is taken over all processes:
@@ -17,7 +17,7 @@ from torch import nn
 
 from gmvae_lib.errors import InputError
 
-TIMEOUT = timedelta(seconds=60)  # how long to wait for a process that no longer answers
+TIMEOUT = 600.0  # seconds to wait for another process; the environment's GMVAE_TIMEOUT overrides
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,43 @@ def processes(device=None):
     """Join the processes that ``torchrun`` started; does nothing in a process started alone.
 
     Yields the `Share`. NCCL where there is a GPU (one for each process), gloo otherwise. A process
-    that dies makes the others fail, at once on one machine and within `TIMEOUT` elsewhere.
+    that dies makes the others fail: at once on one machine, elsewhere after `timeout`.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Share()
         return
+    wait = timeout()
     gpu = torch.cuda.is_available() and str(device or "cuda").startswith("cuda")
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if gpu else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("nccl" if gpu else "gloo", timeout=timedelta(seconds=wait))
     try:
         yield share()
     finally:
         dist.destroy_process_group()
+
+
+def timeout() -> float:
+    """Seconds to wait for a process that does not answer: `TIMEOUT`, or GMVAE_TIMEOUT if set."""
+    text = os.environ.get("GMVAE_TIMEOUT", str(TIMEOUT))
+    try:
+        seconds = float(text)
+        timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        seconds = 0.0
+    if not seconds > 0:
+        raise InputError(f"GMVAE_TIMEOUT: found {text!r}, expected a number of seconds above 0")
+    return seconds
+
+
+def all_states(values: list[int], device="cpu") -> list[list[int]]:
+    """The same few integers of every process, in the order of their ranks."""
+    mine = torch.tensor(values, dtype=torch.int64, device=device)
+    if not (dist.is_available() and dist.is_initialized()):
+        return [values]
+    found = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(found, mine)
+    return [part.tolist() for part in found]
 
 
 # ------------------------------------------------------------------ draws
@@ -105,19 +129,6 @@ def draw(function, shape, generator) -> torch.Tensor:
         return function(shape, generator=generator, device=generator.device)
     whole = (shape[0] * generator.share.world, *shape[1:])
     return generator.share.of(draw(function, whole, generator.generator))
-
-
-def on_device(generator, device: torch.device):
-    """A generator on a GPU seeded by one on the CPU, which is itself returned for the CPU.
-
-    For draws of a number for each component and code: on the CPU they take longer than the step.
-    """
-    if generator is None or device.type == "cpu":
-        return generator
-    if isinstance(generator, SharedGenerator):
-        return SharedGenerator(on_device(generator.generator, device), generator.share)
-    seed = torch.randint(2**62, (), generator=generator).item()
-    return torch.Generator(device).manual_seed(seed)
 
 
 # ------------------------------------------------------------------ the whole batch

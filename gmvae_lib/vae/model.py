@@ -7,7 +7,9 @@ x | z ~ N(decoder(z), s^2 I) for data that are not within [0, 1].
 Data go in flat, [B, P]: P = H * W pixels, H * W * 3 values, channels last, or D features.
 """
 
+import copy
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +27,12 @@ LOG_VARIANCE_RANGE = (-10.0, 10.0)  # exp() outside it is how GMVAE code usually
 
 @dataclass
 class Encoded:
-    """What the encoder says of a batch: shapes for B images, D = z_dim."""
+    """Parameters of q(c|x) and q(z|x, c) of a batch of B images; D = z_dim."""
 
     features: torch.Tensor  # [B, F]
     logits: torch.Tensor  # [B, K], q(c|x) before the softmax
-    mean: torch.Tensor  # [B, D] (shared), [B, K, D] or [B, top, D] (heads): of q(z|x, c)
+    mean: torch.Tensor  # [B, D] (shared) or [B, K, D] (heads): of q(z|x, c)
     log_variance: torch.Tensor  # same shape
-    kept: torch.Tensor | None = None  # int [B, top]: the components of these heads, if not all
 
 
 def _mlp(sizes, last_activation, normalised=False):
@@ -86,7 +87,8 @@ class GMVAE(nn.Module):
             self.encoder, width = _ConvEncoder(config), config.features
         else:
             sizes = (config.n_pixels, *config.encoder_hidden)
-            self.encoder = _mlp(sizes, last_activation=True, normalised=config.encoder == "mlp-bn")
+            normalised = config.encoder == "mlp-bn"
+            self.encoder = _mlp(sizes, config.last_activation, normalised)
             width = sizes[-1]
         self.cluster = nn.Linear(width, K)
         self.auxiliary = nn.ModuleList(nn.Linear(width, n) for n in config.auxiliary)
@@ -117,28 +119,24 @@ class GMVAE(nn.Module):
         """Mixture weights pi of the prior, float32 [K]."""
         return self.log_weights.exp().detach().cpu().numpy()
 
-    def encode(self, x: torch.Tensor, top: int | None = None) -> Encoded:
-        """q(c|x) and q(z|x, c) of images x [B, P]; ``top`` as in `posterior`."""
-        return self.posterior(x, self.encoder(x), top=top)
+    def encode(self, x: torch.Tensor) -> Encoded:
+        """q(c|x) and q(z|x, c) of images x [B, P]."""
+        return self.posterior(x, self.encoder(x))
 
-    def posterior(self, x: torch.Tensor, h: torch.Tensor, logits=None, top=None) -> Encoded:
+    def posterior(self, x: torch.Tensor, h: torch.Tensor, logits=None) -> Encoded:
         """q(c|x) and q(z|x, c) from images x [B, P] and the encoder's features h [B, F].
 
-        logits : of q(c|x), where they are known already. top : of K heads, those of this many
-        likeliest components of each image only.
+        logits : of q(c|x), [B, K], where they are known already.
         """
         seen = self.join(torch.cat([self.style(x), h], dim=1)) if self.config.style else h
         logits = self.cluster(h) if logits is None else logits
-        heads, kept = (self.mean, self.log_variance), None
-        if self.config.posterior == "heads" and top and top < self.config.K:
-            kept = logits.detach().topk(top, dim=1).indices
-            mean, log_variance = heads_of(heads, seen, kept, self.config.z_dim)
-        else:
-            mean, log_variance = (at_least_float32(head(seen)) for head in heads)
-            if self.config.posterior == "heads":
-                shape = (len(h), self.config.K, self.config.z_dim)
-                mean, log_variance = mean.view(shape), log_variance.view(shape)
-        return Encoded(h, logits, mean, log_variance.clamp(*LOG_VARIANCE_RANGE), kept)
+        mean, log_variance = (
+            at_least_float32(head(seen)) for head in (self.mean, self.log_variance)
+        )
+        if self.config.posterior == "heads":
+            shape = (len(h), self.config.K, self.config.z_dim)
+            mean, log_variance = mean.view(shape), log_variance.view(shape)
+        return Encoded(h, logits, mean, log_variance.clamp(*LOG_VARIANCE_RANGE))
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         """Logits of p(x|z), or its means if Gaussian: [..., D] -> [..., P]."""
@@ -180,54 +178,12 @@ def at_least_float32(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def heads_of(layers, h: torch.Tensor, kept: torch.Tensor, z_dim: int) -> list[torch.Tensor]:
-    """What K heads a layer say of some components: h [B, F], kept int [B, top] -> [B, top, D] each.
+def as_pixels(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
+    """Images or rows of features ``[B, *image_shape]``, checked and flat, [B, P].
 
-    Images are sorted by component, so that each head's weights are read once, by its own images.
-    In float32: reading the weights takes longer than multiplying by them, and a copy longer still.
-    """
-    component, order = kept.flatten().sort()
-    counts = component.bincount(minlength=layers[0].out_features // z_dim).tolist()
-    back = order.argsort()
-    with torch.autocast(h.device.type, enabled=False):
-        rows = at_least_float32(h)[order // kept.shape[1]]
-        return [
-            (
-                _GroupedProduct.apply(rows, layer.weight.view(-1, z_dim, h.shape[1]), counts)
-                + layer.bias.view(-1, z_dim)[component]
-            )[back].view(*kept.shape, z_dim)
-            for layer in layers
-        ]
-
-
-class _GroupedProduct(torch.autograd.Function):
-    """Rows [n, F] in groups, each times the transpose of its own matrix of [K, D, F]: [n, D]."""
-
-    @staticmethod
-    def forward(ctx, rows, matrices, counts):
-        ctx.save_for_backward(rows, matrices)
-        ctx.counts = counts
-        parts = zip(rows.split(counts), matrices, strict=True)
-        return torch.cat([part @ matrix.T for part, matrix in parts if len(part)])
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        rows, matrices = ctx.saved_tensors
-        of_rows, of_matrices = torch.empty_like(rows), torch.zeros_like(matrices)
-        parts = (rows.split(ctx.counts), gradient.split(ctx.counts), of_rows.split(ctx.counts))
-        for part, g, out, matrix, of_matrix in zip(*parts, matrices, of_matrices, strict=True):
-            if len(part):
-                torch.mm(g, matrix, out=out)
-                torch.mm(g.T, part, out=of_matrix)
-        return of_rows, of_matrices, None
-
-
-def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
-    """Images or rows of features ``[B, *image_shape]`` to float32 [B, P].
-
-    uint8 is divided by 255. Floats must be finite, and within [0, 1] for images (their random
-    views rely on it) and for a Bernoulli likelihood.
+    uint8 stays uint8 and everything else becomes float32; `scaled` makes either into what the model
+    takes. Floats must be finite, and within [0, 1] for images (their random views rely on it) and
+    for a Bernoulli likelihood.
     """
     images = np.asarray(images)
     if images.ndim != 1 + len(config.image_shape) or images.shape[1:] != config.image_shape:
@@ -235,10 +191,10 @@ def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
         raise InputError(f"images: found shape {images.shape}, expected [N, {expected}]")
     if images.dtype.kind not in "fiub":
         raise InputError(f"images: found type {images.dtype}, expected uint8 or floats")
-    x = torch.from_numpy(np.array(images.reshape(len(images), -1), dtype=np.float32))
-    if images.dtype == np.uint8:
-        return x / 255
-    if x.numel():
+    is_bytes = images.dtype == np.uint8
+    flat = images.reshape(len(images), -1)
+    x = torch.from_numpy(np.array(flat, dtype=np.uint8 if is_bytes else np.float32))
+    if x.numel() and not is_bytes:
         low, high = (value.item() for value in x.aminmax())  # NaN if any is
         if not math.isfinite(high - low):
             raise InputError("images: found NaN or infinite values, expected finite numbers")
@@ -248,29 +204,68 @@ def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
     return x
 
 
+def scaled(x: torch.Tensor, dtype=torch.float32) -> torch.Tensor:
+    """Bytes as shares of 255, floats as they are, in the precision of a model."""
+    return x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+
+
+def as_batch(images: np.ndarray, config: GMVAEConfig) -> torch.Tensor:
+    """Images or rows of features ``[B, *image_shape]`` to float32 [B, P]; see `as_pixels`."""
+    return scaled(as_pixels(images, config))
+
+
+@contextmanager
+def _evaluating(model: GMVAE, device: torch.device):
+    """The encoder and the cluster head on a device, in evaluation mode.
+
+    The caller's model keeps its device and its mode: on another device, a copy does the work.
+    """
+    parts = nn.ModuleList([model.encoder, model.cluster])
+    if device != model.prior_mean.device:
+        yield copy.deepcopy(parts).to(device).eval()
+        return
+    modes = [(module, module.training) for module in parts.modules()]
+    try:
+        yield parts.eval()
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 @torch.no_grad()
+def _encoded_batches(model: GMVAE, images, batch_size, device, progress, rows=None):
+    """Yield q(c|x) [B, K] and features [B, F] of one batch after the other, on the device."""
+    from tqdm import tqdm
+
+    device = torch.empty(0, device=default_device(device)).device  # with its index
+    pictures = getattr(images, "images", images)  # an ImageSet or a plain array
+    rows = range(len(pictures)) if rows is None else rows
+    batch_size = batch_size or (1000 if device.type == "cpu" else 10_000)
+    starts = range(rows.start, rows.stop, batch_size)
+    with _evaluating(model, device) as (encoder, cluster):
+        for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
+            batch = as_pixels(pictures[i : min(i + batch_size, rows.stop)], model.config)
+            h = encoder(scaled(batch.to(device), model.prior_mean.dtype))
+            yield cluster(h).float().softmax(1), h.float()
+
+
 def embed_batches(
-    model: GMVAE, images, batch_size: int = 1000, device=None, progress: bool = False, rows=None
+    model: GMVAE, images, batch_size: int | None = None, device=None, progress=False, rows=None
 ):
     """Yield (q, features) of one batch of images after the other, as `embed` returns them.
 
     Memory does not grow with the number of images. rows : range of the images, all by default.
     """
-    from tqdm import tqdm
-
-    device = default_device(device)
-    model = model.to(device).eval()
-    pictures = getattr(images, "images", images)  # an ImageSet or a plain array
-    rows = range(len(pictures)) if rows is None else rows
-    starts = range(rows.start, rows.stop, batch_size)
-    for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
-        batch = as_batch(pictures[i : min(i + batch_size, rows.stop)], model.config)
-        h = model.encoder(batch.to(model.prior_mean))  # to the model's precision, too
-        yield model.cluster(h).float().softmax(1).cpu().numpy(), h.float().cpu().numpy()
+    for parts in _encoded_batches(model, images, batch_size, device, progress, rows):
+        yield tuple(part.cpu().numpy() for part in parts)
 
 
-def embed(model: GMVAE, images, batch_size: int = 1000, device=None, progress: bool = False):
+def embed(
+    model: GMVAE, images, batch_size: int | None = None, device=None, progress: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """q(c|x) and the encoder's features of every image, in order.
+
+    The model's device and mode stay as they are.
 
     Returns
     -------
@@ -284,12 +279,29 @@ def embed(model: GMVAE, images, batch_size: int = 1000, device=None, progress: b
 
 
 def cluster_posterior(
-    model_or_run, images, batch_size: int = 1000, device=None, progress: bool = False
+    model_or_run, images, batch_size: int | None = None, device=None, progress: bool = False
 ) -> np.ndarray:
     """q(c|x) of every image: float32 [N, K], rows sum to 1.
 
     Computed in float32 whatever the training used, so that it is the same on every machine
-    to rounding. ``images``: an ImageSet or an array ``[N, *image_shape]``.
+    to rounding. The model's device and mode stay as they are.
+
+    Parameters
+    ----------
+    images : ImageSet, or array ``[N, *image_shape]``.
+    batch_size : images at a time; by default 1,000 on a CPU and 10,000 on a GPU.
+
+    Examples
+    --------
+    >>> from gmvae_lib import GMVAE, GMVAEConfig
+    >>> model = GMVAE(GMVAEConfig(K=3, z_dim=2, encoder_hidden=(8,), decoder_hidden=(8,)))
+    >>> cluster_posterior(model, np.zeros((5, 28, 28), np.uint8)).shape
+    (5, 3)
     """
     model = model_or_run if isinstance(model_or_run, GMVAE) else model_or_run.model
-    return embed(model, images, batch_size, device, progress)[0]
+    found = [
+        q.cpu().numpy() for q, _ in _encoded_batches(model, images, batch_size, device, progress)
+    ]
+    if not found:
+        raise InputError("images: found none, expected at least one")
+    return np.concatenate(found)

@@ -19,7 +19,7 @@ import numpy as np
 
 from gmvae_lib.data.storage import file_digest, read_npz, save_tensors, write_atomically, write_npz
 from gmvae_lib.errors import InputError, one_line
-from gmvae_lib.vae.config import GMVAEConfig, TrainConfig
+from gmvae_lib.vae.config import GMVAEConfig, TrainConfig, stored_train_config
 
 POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
 POSTERIOR_ENTRIES = 16  # this many of each row; rows are renormalised
@@ -103,8 +103,12 @@ def environment() -> dict:
     }
 
 
-def save_run(run: Run, path) -> Path:
-    """Write a run's folder; provenance.json, which vouches for the rest, comes last."""
+def save_run(run: Run, path, further: tuple[str, ...] = ()) -> Path:
+    """Write a run's folder; provenance.json, which vouches for the rest, comes last.
+
+    further : names of files that the caller has put there and that belong to this run. Any other
+    file of the folder is not vouched for, so that no run is read with a file of another one.
+    """
     import pandas as pd
 
     path = Path(path)
@@ -124,7 +128,9 @@ def save_run(run: Run, path) -> Path:
         write_npz(path / "posterior.npz", columns)
     elif (path / "posterior.npz").exists():
         (path / "posterior.npz").unlink()
-    files = {name: file_digest(path / name) for name in _FILES if (path / name).exists()}
+    written = ["config.json", "weights.safetensors", "history.csv", *further]
+    written += ["posterior.npz"] if run.posterior is not None else []
+    files = {name: file_digest(path / name) for name in written}
     run.provenance = {**run.provenance, "files": files}
     write_atomically(
         path / "provenance.json",
@@ -161,7 +167,7 @@ def load_run(path) -> Run:
             )
     with _reading(path / "config.json"):
         config = json.loads((path / "config.json").read_text())
-        configs = GMVAEConfig(**config["model"]), TrainConfig(**config["training"])
+        configs = GMVAEConfig(**config["model"]), stored_train_config(config["training"])
     with _reading(path / "history.csv"):
         history = pd.read_csv(path / "history.csv").to_dict("records")
     with _reading(path / "weights.safetensors", SafetensorError):

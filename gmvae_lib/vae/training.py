@@ -1,43 +1,38 @@
-"""Training a GMVAE without labels: the loop, checkpoints, resume, logs."""
+"""Training a GMVAE without labels: `fit`, and the loop behind it."""
 
-import json
 import math
 import os
-import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from gmvae_lib.data.storage import (
-    exclusive,
-    load_tensors,
-    remove_leftovers,
-    save_tensors,
-    write_npz,
-)
-from gmvae_lib.errors import InputError, one_line
+from gmvae_lib.data.storage import exclusive, remove_leftovers, write_npz
+from gmvae_lib.errors import InputError
+from gmvae_lib.vae import checkpoints
+from gmvae_lib.vae.checkpoints import CHECKPOINT, require_same
 from gmvae_lib.vae.config import GMVAEConfig, TrainConfig
-from gmvae_lib.vae.device import default_device, fast_bf16
+from gmvae_lib.vae.device import default_device, fast_bf16, room_for
 from gmvae_lib.vae.distributed import (
     SharedGenerator,
-    gather,
     mean_over_processes,
     share,
     synchronise_batch_norm,
 )
-from gmvae_lib.vae.model import GMVAE, Encoded, as_batch, embed_batches
+from gmvae_lib.vae.graphs import Eager, Graphed, block_length
+from gmvae_lib.vae.loss import Loss, draws
+from gmvae_lib.vae.model import GMVAE, as_pixels, embed_batches
 from gmvae_lib.vae.nearest import nearest
-from gmvae_lib.vae.objective import consistency, contrast, elbo
+from gmvae_lib.vae.rows import Rows, scratch, to_device
 from gmvae_lib.vae.runs import Run, environment, load_run, save_run
-from gmvae_lib.vae.views import flat_view
 
-CHECKPOINT = "checkpoint.safetensors"
-BAD_BATCH = "bad_batch.npz"  # the rows and pictures over which the loss ceased to be a number
+BAD_BATCH = "bad_batch.npz"  # the rows and images over which the loss ceased to be a number
 WARM_UP = 0.05  # share of the steps over which a "cosine" learning rate rises
+PAUSE = 30.0  # seconds between two checkpoints on a GPU, at least
 
 
 def fit(
@@ -48,46 +43,68 @@ def fit(
     resume: bool = False,
     device=None,
     progress: bool = False,
+    eager: bool = False,
 ) -> Run:
     """Train a GMVAE on images. No label is read.
 
-    Every random draw depends only on (seed, step), so a killed training that resumes ends with
-    the weights of an uninterrupted one, bit for bit on the same machine. Under ``torchrun``, once
-    `distributed.processes` has joined the processes, each of them takes its part of every batch,
-    and the training is that of one process to rounding; the first one writes.
+    Every random draw depends only on (seed, step) and the kind of device, so a killed training that
+    resumes ends with the weights of an uninterrupted one: bit for bit on a CPU, to the rounding of
+    its kernels on a GPU. Under ``torchrun``, once `distributed.processes` has joined the
+    processes, each of them takes its part of every batch, and the training is that of one process
+    to rounding; the first one writes. The global random states stay as they are.
+
+    On one GPU the images lie on the device where they fit, and blocks of steps run as CUDA graphs
+    (`graphs`). A loss that is no number is then found at the end of the epoch, or before the next
+    checkpoint; the file bad_batch.npz and the error still name the step and the batch.
 
     Parameters
     ----------
-    images : ImageSet, or array ``[N, *image_shape]``: `model.as_batch` says what it may hold.
+    images : ImageSet, or array ``[N, *image_shape]``: `model.as_pixels` says what it may hold.
     out : folder of the run: checkpoints while training, the finished run in the end.
     resume : go on from the checkpoint in ``out``; start anew when there is none.
+    device : "cpu", "cuda", ...; by default the fastest there is (`device.default_device`).
+    eager : on a GPU, run every step by itself: slower, and easier to debug.
+
+    Raises
+    ------
+    InputError : images or configurations that cannot be trained on; a folder of another training;
+        a GPU without room for the batch.
+    FloatingPointError : the loss or the weights ceased to be finite.
+
+    Examples
+    --------
+    >>> from gmvae_lib import preset
+    >>> images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    >>> run = fit(images, *preset("quick", len(images), epochs=1, image_shape=(8, 8)))
+    >>> len(run.history)
+    2
     """
     pictures = getattr(images, "images", images)
-    _check(pictures, model_config)
-    provenance = {
-        "data": dict(getattr(images, "provenance", {"name": "array", "n": len(pictures)}))
-    }
+    device = default_device(device)
     out = Path(out) if out is not None else None
-    if out is not None:
-        finished = _prepare(out, resume, model_config, train_config, provenance)
-        if finished is not None:
-            return finished
     writes = out is not None and share().first
     with ExitStack() as held:
-        if writes:
-            held.enter_context(exclusive(out))
-            remove_leftovers(out)
-        trainer = _Trainer(pictures, model_config, train_config, default_device(device))
-        if out is not None and resume and (out / CHECKPOINT).is_file():
-            trainer.load(out / CHECKPOINT, provenance)
-        trainer.run(out, provenance, progress)
-        run = Run(
-            model_config,
-            train_config,
-            trainer.history,
-            {**provenance, "training": environment() | {"device": str(trainer.device)}},
-            {name: value.cpu().numpy() for name, value in trainer.model.state_dict().items()},
-        )
+        held.enter_context(room_for(f"batch_size: found {train_config.batch_size}"))
+        with checkpoints.agreement(share(), device) as start:
+            _check(pictures, model_config, train_config)
+            data = getattr(images, "provenance", {"name": "array", "n": len(pictures)})
+            provenance = {"data": dict(data)}
+            if out is not None:
+                finished = _prepare(out, resume, model_config, train_config, provenance)
+                if finished is not None:
+                    start.state = checkpoints.FINISHED
+                    return finished
+            if writes:
+                held.enter_context(exclusive(out))
+                remove_leftovers(out)
+            graphed = False if eager else None
+            trainer = Trainer(pictures, model_config, train_config, device, graphed)
+            if out is not None and resume and (out / CHECKPOINT).is_file():
+                checkpoints.load(trainer, out / CHECKPOINT, provenance)
+                start.state, start.path = checkpoints.RESUMED, out / CHECKPOINT
+        for _ in trainer.run(out, provenance, progress):
+            pass
+        run = trainer.result(provenance)
         if writes:
             save_run(run, out)
             for name in (CHECKPOINT, BAD_BATCH):
@@ -95,19 +112,28 @@ def fit(
     return run
 
 
-def _check(pictures, model_config) -> None:
-    """Refuse what cannot be trained on before any work."""
+def _check(pictures, model_config, train_config) -> None:
+    """Validate the inputs before any work."""
     n = len(pictures)
-    as_batch(pictures[:1], model_config)
+    as_pixels(pictures[:1], model_config)
     if np.asarray(pictures[:1]).dtype != np.uint8:  # a NaN must not show up in mid-training
         for start in range(0, n, 10_000):
-            as_batch(pictures[start : start + 10_000], model_config)
+            as_pixels(pictures[start : start + 10_000], model_config)
     if n < 2:
         raise InputError(f"images: found {n}, expected at least 2 to train on")
     if model_config.K > n:
         raise InputError(f"K: found {model_config.K}, expected at most {n}, the number of images")
     if all((pictures[i : i + 1000] == pictures[:1]).all() for i in range(0, n, 1000)):
         raise InputError(f"images: found {n} times the same, expected different ones")
+    if train_config.contrast_weight and not model_config.projection:
+        raise InputError("projection: found 0, expected 1 or more for a contrast_weight above 0")
+    batch_size = min(train_config.batch_size, n)
+    share().check(batch_size)
+    if batch_size == 1 and model_config.encoder != "mlp":
+        raise InputError(
+            f"batch_size: found 1, expected 2 or more for the encoder {model_config.encoder!r}, "
+            "which normalises over the batch"
+        )
 
 
 def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
@@ -121,91 +147,141 @@ def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
         raise InputError(f"{out}: found {state}, expected a new folder, or --resume to go on")
     if finished:
         run = load_run(out)
-        _require_same(
+        require_same(
             out / "config.json",
             {"model": asdict(run.model_config), "training": asdict(run.train_config)},
             {"model": asdict(model_config), "training": asdict(train_config)},
         )
-        _require_same(out, run.provenance.get("data", {}), provenance["data"])
+        require_same(out, run.provenance.get("data", {}), provenance["data"])
         return run
     out.mkdir(parents=True, exist_ok=True)
     return None
 
 
-# where the images lay; how often to save; how they were read, which shape and sha256 settle
-_MAY_DIFFER = ("source", "checkpoint_every", "reading")
+class Ledger:
+    """Sums of what the steps of an epoch log, and the first step whose loss was no number.
+
+    All of it lies on the device, where it is read once an epoch.
+    """
+
+    NEVER = 1 << 62
+
+    def __init__(self, device):
+        self.names: list[str] = []
+        self.wide = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(0, dtype=self.wide, device=device)
+        self.step = torch.zeros((), dtype=torch.int64, device=device)
+        self.bad = torch.full_like(self.step, self.NEVER)
+
+    def add(self, log: dict[str, torch.Tensor], world: int) -> None:
+        values = torch.stack([value.float() for value in log.values()])
+        if world > 1:
+            values = mean_over_processes(values)
+        if self.names != list(log):
+            self.names, self.sums = list(log), torch.zeros_like(values, dtype=self.wide)
+        self.sums += values
+        fine = values[self.names.index("loss")].isfinite()
+        self.bad.copy_(torch.where(fine, self.bad, torch.minimum(self.bad, self.step)))
+        self.step += 1
+
+    def sums_by_name(self) -> dict[str, float]:
+        return dict(zip(self.names, self.sums.tolist(), strict=True))
+
+    def set(self, step: int, sums: dict[str, float]) -> None:
+        """Take up the sums of an epoch under way."""
+        self.step.fill_(step)
+        if sums:
+            self.names = list(sums)
+            values = torch.tensor(list(sums.values()), dtype=self.wide)
+            self.sums = values.to(self.sums.device)
 
 
-def _require_same(where, found: dict, expected: dict, prefix="") -> None:
-    """InputError that names the first field in which a stored training differs from this one."""
-    for name in sorted({*found, *expected}):
-        a, b = found.get(name), expected.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            _require_same(where, a, b, f"{prefix}{name}.")
-        elif json.dumps(a) != json.dumps(b) and name not in _MAY_DIFFER:
-            raise InputError(
-                f"{where}: found {prefix}{name} = {a!r}, expected {b!r} to resume this training"
-            )
+class Trainer:
+    """A training under way: model, optimizer, step and history.
 
+    `run` goes through the steps that are left and `result` is what came of them; between two of its
+    blocks, other trainers may run theirs on the same GPU. graphed : whether blocks of steps run as
+    CUDA graphs; by default on a GPU, in one process.
+    """
 
-class _Trainer:
-    """State of a training: model, optimizer, step, history; and how one step is done."""
-
-    def __init__(self, pictures, model_config, config, device):
-        self.config, self.device, self.share = config, device, share()
+    def __init__(self, pictures, model_config, config, device, graphed=None):
+        self.config, self.device, self.share = config, torch.device(device), share()
+        on_gpu = self.device.type == "cuda"
+        self.graphed = self.share.world == 1 and (on_gpu if graphed is None else graphed)
         self.pictures = pictures
-        torch.manual_seed(config.seed)  # the weights' start; nothing else draws globally
-        if config.contrast_weight and not model_config.projection:
-            raise InputError(
-                "projection: found 0, expected 1 or more for a contrast_weight above 0"
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)  # weights are drawn on the CPU
+            self.model = GMVAE(model_config).to(self.device)
+        self.batch_size = min(config.batch_size, len(pictures))
+        self.steps_per_epoch = len(pictures) // self.batch_size  # the odd rest waits an epoch
+        self.n_joint = config.epochs * self.steps_per_epoch
+        self.n_steps = self.n_joint + config.generative_epochs * self.steps_per_epoch
+        self.optimizer = self._optimizer()
+        fast = fast_bf16(self.device)
+        use_bf16 = config.precision == "bf16" or (config.precision == "auto" and fast)
+        self.autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16)
+        self.step, self.elapsed = 0, 0.0  # elapsed : seconds in the epoch under way
+        self.history: list[dict] = []
+        self.ledger = Ledger(self.device)
+        self.neighbours: np.ndarray | None = None  # int32 [N, neighbours]
+        self.known: list[Rows] | None = None  # q(c|x) and features, in the generative phase
+        self.order: np.ndarray | None = None  # rows of the epoch under way
+        self.order_there: torch.Tensor | None = None  # the same on a GPU
+        self.generator = torch.Generator(self.device if on_gpu else "cpu")
+        read = partial(as_pixels, config=model_config)
+        self.images = Rows(pictures, self.device, read)
+        self.loss = self.objective = Loss(self.model, config, self.share)
+        self.stream, self.block, self.steps = None, 1, Eager(self.train_on)
+        if self.share.world > 1:
+            synchronise_batch_norm(self.model)
+            # the phases train different parts; statistics of batches agree already
+            self.objective = torch.nn.parallel.DistributedDataParallel(
+                self.loss, find_unused_parameters=True, broadcast_buffers=False
             )
-        self.model = GMVAE(model_config).to(device)
-        prior, others = [], []
+        elif self.graphed:
+            if on_gpu:
+                self.loss.compile_plain()
+                self.stream = torch.cuda.Stream(self.device)
+            self.block = block_length(self.steps_per_epoch)
+            clear = partial(self.optimizer.zero_grad, set_to_none=True)
+            self.steps = Graphed(self.train_on, self.loss, clear, self.stream)
+
+    def _optimizer(self):
+        config, prior, others = self.config, [], []
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                # the noise of p(x|z), like the prior, is a number that has a long way to go
-                fast = name.startswith(("prior_", "noise_"))
-                (prior if fast else others).append(parameter)
-        self.optimizer = torch.optim.AdamW(
+                # the noise of p(x|z), like the prior, is a number that has to move far
+                (prior if name.startswith(("prior_", "noise_")) else others).append(parameter)
+        optimizer = torch.optim.AdamW(
             [
                 {"params": others, "rate": 1.0, "weight_decay": config.weight_decay},
                 {"params": prior, "rate": config.prior_rate, "weight_decay": 0.0},
             ],
             lr=config.learning_rate,
-            fused=True,  # one pass over the weights, four times as fast as one operation each
+            fused=self.device.type in ("cpu", "cuda"),  # one pass over the weights
+            capturable=self.device.type == "cuda",
         )
-        self.batch_size = min(config.batch_size, len(pictures))
-        self.share.check(self.batch_size)
-        self.steps_per_epoch = len(pictures) // self.batch_size  # the odd rest waits an epoch
-        self.n_joint = config.epochs * self.steps_per_epoch
-        self.n_steps = self.n_joint + config.generative_epochs * self.steps_per_epoch
-        use_bf16 = config.precision == "bf16" or (config.precision == "auto" and fast_bf16(device))
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=use_bf16)
-        self.step = 0
-        self.sums: dict[str, float] = {}  # of the epoch under way
-        self.history: list[dict] = []
-        self.neighbours: np.ndarray | None = None  # int32 [N, neighbours]
-        self.known: tuple[np.ndarray, np.ndarray] | None = None  # q(c|x) and features, for good
-        self.objective = _Objective(self)
-        if self.share.world > 1:
-            synchronise_batch_norm(self.model)
-            # the phases train different parts; statistics of batches agree already
-            self.objective = torch.nn.parallel.DistributedDataParallel(
-                self.objective, find_unused_parameters=True, broadcast_buffers=False
-            )
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * group["rate"]
+        self.rates = None  # a learning rate that changes within a CUDA graph lies on the device
+        if self.graphed and config.schedule != "constant":
+            rates = [self.learning_rate(step) for step in range(self.n_steps)]
+            self.rates = torch.tensor(rates, device=self.device)
+            for group in optimizer.param_groups:
+                group["lr"] = torch.tensor(group["lr"], device=self.device)
+        return optimizer
 
     # ---- one step ------------------------------------------------------------------------
 
-    @property
-    def generative(self) -> bool:
+    def generative(self, step: int) -> bool:
         """Whether the clusters are done and the ELBO trains the rest."""
-        return self.step >= self.n_joint
+        return step >= self.n_joint
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, step: int) -> float:
         if self.config.schedule == "constant":
             return self.config.learning_rate
-        step, n_steps = self.step, self.n_joint
-        if self.generative:
+        n_steps = self.n_joint
+        if self.generative(step):
             step, n_steps = step - n_steps, self.n_steps - n_steps
         warm_up = max(1, round(WARM_UP * n_steps))
         if step < warm_up:
@@ -213,176 +289,145 @@ class _Trainer:
         done = (step - warm_up) / max(1, n_steps - warm_up)
         return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
-    def batch(self, rows) -> torch.Tensor:
-        return as_batch(self.pictures[rows], self.model.config).to(self.device)
+    def rows(self, step: int) -> np.ndarray:
+        """The images of a step, in all processes."""
+        i = step % self.steps_per_epoch
+        return self.order[i * self.batch_size : (i + 1) * self.batch_size]
 
-    def partners(self, rows, rng) -> np.ndarray:
-        """Rows whose image the second view shows: the same, or a near neighbour of each."""
-        if self.neighbours is None:
-            return rows
-        return self.neighbours[rows, rng.integers(self.neighbours.shape[1], size=len(rows))]
+    def batch(self, step: int) -> dict[str, torch.Tensor]:
+        """What a step is fed (`loss`), on the device.
 
-    def chance(self) -> tuple[np.random.Generator, torch.Generator | SharedGenerator]:
-        """What the step draws from: seed and step alone decide, so a resumed one draws the same."""
-        rng = np.random.default_rng((self.config.seed, 1, self.step))
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        Seed and step alone decide what is drawn, so a resumed training draws the same.
+        """
+        rng = np.random.default_rng((self.config.seed, 1, step))
+        generator = self.generator.manual_seed(int(rng.integers(2**62)))
         if self.share.world > 1:
             generator = SharedGenerator(generator, self.share)
-        return rng, generator
+        rows = self.rows(step)
+        mine = self.share.of(rows)
+        i = (step % self.steps_per_epoch) * self.batch_size
+        on_device = None if self.order_there is None else self.order_there[i : i + len(mine)]
+        generative = self.generative(step)
+        batch = {"x": self.images.take(mine, on_device)}
+        if generative:
+            q, features = (part.take(mine, on_device) for part in self.known)
+            batch |= {"q": q, "features": features}
+        elif self.neighbours is not None:
+            # the second view shows a near neighbour of each image
+            choice = rng.integers(self.neighbours.shape[1], size=len(rows))
+            batch["other"] = self.images.take(self.share.of(self.neighbours[rows, choice]))
+        drawn = draws(self.model.config, self.config, len(mine), generator, generative)
+        batch |= {name: value.to(self.device) for name, value in drawn.items()}
+        if self.rates is not None:
+            batch["rate"] = self.rates[step]
+        return batch
 
-    def loss(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Loss of a batch, and the numbers worth a line in the history."""
-        config, model = self.config, self.model
-        rng, generator = self.chance()
-        partners, rows = self.share.of(self.partners(rows, rng)), self.share.of(rows)
-        loss, log = torch.zeros((), device=self.device), {}
-        x = self.batch(rows)
-        clean, views = x if config.elbo_weight else x[:0], []
-        if config.consistency_weight or config.contrast_weight:
-            other = x if self.neighbours is None else self.batch(partners)
-            how = (model.config.image_shape, generator, config.view_strength, config.views)
-            views = [flat_view(picture, *how) for picture in (x, other)]
-        # one pass for all parts: batch statistics in training are then those of clean and
-        # altered images together, which the running statistics of evaluation stand for
-        parts = [clean, *views]
-        h, *views = model.encoder(torch.cat(parts)).split([len(part) for part in parts])
-        if config.elbo_weight:
-            value, log = self.elbo(
-                clean, model.posterior(clean, h, top=self.truncation()), generator
-            )
-            loss = loss - config.elbo_weight * value
-        if self.share.world > 1:  # these terms compare each image with all others
-            views = [gather(view) for view in views]
-        if views:
-            value, information = consistency(model, *views, config.entropy_weight)
-            loss = loss - config.consistency_weight * value
-            log |= {"mutual_information": information}
-        if config.contrast_weight:
-            value = contrast(model, *views, config.temperature)
-            loss = loss - config.contrast_weight * value
-            log |= {"contrast": value}
-        seen = (views[0] if views else h).detach()
-        likeliest = model.cluster(seen).argmax(1)
-        if self.share.world > 1 and not views:
-            likeliest = gather(likeliest)
-        used = likeliest.unique().numel()
-        return loss, {"loss": loss, **log, "components_in_batch": torch.tensor(float(used))}
-
-    def generative_loss(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Minus the ELBO of a batch, given q(c|x) and features that no longer change."""
-        if self.known is None:
-            self.known = self.embed()
-            self.model.train()
-        rows = self.share.of(rows)
-        q, h = (torch.from_numpy(part[rows]).to(self.device) for part in self.known)
-        logits = q.clamp_min(torch.finfo(q.dtype).tiny).log()
-        _, generator = self.chance()
-        x = self.batch(rows)
-        encoded = self.model.posterior(x, h, logits, self.truncation())
-        value, log = self.elbo(x, encoded, generator)
-        return -value, {"loss": -value, **log}
-
-    def elbo(self, x, encoded: Encoded, generator) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Mean ELBO of a batch, and its parts for the history."""
-        terms = elbo(self.model, x, encoded, generator)
-        log = {
-            "elbo": terms.elbo.mean(),
-            "reconstruction": terms.reconstruction.mean(),
-            "kl_z": terms.kl_z.mean(),
-            "kl_c": terms.kl_c.mean(),
-        }
-        if self.config.truncate:
-            log |= self.truncation_log(encoded, terms)
-        return log["elbo"], log
-
-    def truncation(self) -> int | None:
-        """Components to decode an image; None for all, until q(c|x) is sharp enough."""
-        config = self.config
-        if not (config.truncate and self.history):
-            return None
-        # unknown in an epoch that did not compute the ELBO
-        sharp = self.history[-1].get("discarded", 1.0) <= config.truncate_below
-        return config.truncate if sharp else None
-
-    def truncation_log(self, encoded: Encoded, terms) -> dict[str, torch.Tensor]:
-        """Mass outside the likeliest components, and the nats that leaving it out can cost."""
-        if terms.discarded is not None:
-            return {
-                "discarded": terms.discarded.mean(),
-                "truncation_bound": terms.loss_bound.mean(),
-            }
-        q = encoded.logits.detach().float().softmax(1)
-        top = min(self.config.truncate, q.shape[1])
-        discarded = (1 - q.topk(top, dim=1).values.sum(1)).clamp_min(0).mean()
-        return {"discarded": discarded, "truncation_bound": torch.zeros(())}
-
-    def advance(self, rows) -> dict[str, float]:
-        """One optimisation step."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * self.learning_rate()
-        self.model.train()
+    def train_on(self, batch: dict[str, torch.Tensor]) -> None:
+        """One optimisation step. On a GPU, nothing in here may wait for the device."""
+        if self.rates is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"].copy_(batch["rate"] * group["rate"])
         with self.autocast:
-            loss, log = self.objective(rows)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"loss: found {loss.item()} at step {self.step}, expected a finite number; "
-                f"{_ADVICE}"
-            )
+            loss, log = self.objective(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self.step += 1
-        values = torch.stack([value.detach().float().to(self.device) for value in log.values()])
-        if self.share.world > 1:
-            values = mean_over_processes(values)
-        return dict(zip(log, values.tolist(), strict=True))
+        self.ledger.add(log, self.share.world)
 
     # ---- the whole course ----------------------------------------------------------------
 
-    def run(self, out, provenance, progress) -> None:
+    def run(self, out=None, provenance=None, progress=False):
+        """Go through the steps that are left; a generator that yields after each block of them."""
         from tqdm import tqdm
 
         if not self.share.first:
             out, progress = None, False
-        writer = _tensorboard(out)
-        started = time.perf_counter() - sum(row["seconds"] for row in self.history)
-        started -= self.sums.pop("seconds", 0.0)
-        bar = tqdm(
+        started = time.perf_counter() - sum(row["seconds"] for row in self.history) - self.elapsed
+        saved = self.step, time.perf_counter()
+        if self.stream is not None:
+            self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        with tqdm(
             total=self.n_steps, initial=self.step, desc="training", unit="step",
             disable=not progress,
-        )  # fmt: skip
-        order, order_epoch = None, -1
-        while self.step < self.n_steps:
-            epoch, i = divmod(self.step, self.steps_per_epoch)
-            if epoch != order_epoch:
-                rng = np.random.default_rng((self.config.seed, 0, epoch))
-                order, order_epoch = rng.permutation(len(self.pictures)), epoch
-                self.find_neighbours(epoch, i)
-            rows = order[i * self.batch_size : (i + 1) * self.batch_size]
-            try:
-                logged = self.advance(rows)
-            except FloatingPointError as error:
-                raise FloatingPointError(self.keep_batch(out, rows, error)) from None
-            for name, value in logged.items():
-                self.sums[name] = self.sums.get(name, 0.0) + value
-            bar.update()
-            if i + 1 == self.steps_per_epoch:
-                self.close_epoch(epoch, time.perf_counter() - started, writer)
-                bar.set_postfix({k: f"{v:.2f}" for k, v in self.history[-1].items() if k in _SHOWN})
-            if out is not None and self.step % self.config.checkpoint_every == 0:
-                self.save(out / CHECKPOINT, provenance, time.perf_counter() - started)
-        self.require_finite()
-        bar.close()
-        if writer is not None:
-            writer.close()
+        ) as bar:  # fmt: skip
+            while self.step < self.n_steps:
+                before = self.step
+                with self.on_stream():
+                    self.start_epoch()
+                    self.advance()
+                    ends = self.step % self.steps_per_epoch == 0
+                    due = out is not None and self.due(*saved)
+                    if ends or due or self.device.type != "cuda":
+                        self.check(out)
+                    if ends:
+                        self.close_epoch(time.perf_counter() - started)
+                    if due:
+                        seconds = time.perf_counter() - started
+                        seconds -= sum(row["seconds"] for row in self.history)
+                        self.require_finite()
+                        checkpoints.save(self, out / CHECKPOINT, provenance, seconds)
+                        saved = self.step, time.perf_counter()
+                bar.update(self.step - before)
+                if ends:
+                    shown = {k: f"{v:.2f}" for k, v in self.history[-1].items() if k in _SHOWN}
+                    bar.set_postfix(shown)
+                yield
+            self.steps.release()
+            self.require_finite()
 
-    def keep_batch(self, out, rows, error) -> str:
-        """Save the batch at which the training broke; return the message that says where."""
-        if out is None:
-            return str(error)
-        batch = {"step": self.step, "rows": rows, "images": self.pictures[rows]}
-        write_npz(out / BAD_BATCH, batch, compressed=False)
-        return f"{out / BAD_BATCH} (this batch): {error}"
+    def on_stream(self):
+        return torch.cuda.stream(self.stream) if self.stream is not None else nullcontext()
+
+    def start_epoch(self) -> None:
+        """Order, neighbours and stored posteriors, at the start of an epoch or after a resume."""
+        epoch, i = divmod(self.step, self.steps_per_epoch)
+        if i > 0 and self.order is not None:
+            return
+        rng = np.random.default_rng((self.config.seed, 0, epoch))
+        self.order, self.order_there = rng.permutation(len(self.pictures)), None
+        if self.device.type == "cuda" and self.share.world == 1:
+            self.order_there = to_device(self.order, self.device)
+        if self.generative(self.step):
+            if self.known is None:
+                with self.autocast:
+                    self.known = [Rows(part, self.device) for part in self.embed()]
+            return
+        since = epoch - self.config.neighbours_from
+        wanted = self.config.neighbours and since >= 0 and since % self.config.neighbours_every == 0
+        if wanted and i == 0:  # otherwise still the ones that the checkpoint brought
+            self.find_neighbours()
+
+    def advance(self) -> None:
+        """One block of steps; on a CPU a block is one step."""
+        left = self.steps_per_epoch - self.step % self.steps_per_epoch
+        # a block that a resume has moved out of line ends where one in line would
+        n = min(left, self.block - (self.step % self.steps_per_epoch) % self.block)
+        self.model.train()
+        if self.rates is None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["rate"] * self.learning_rate(self.step)
+        self.steps([self.batch(step) for step in range(self.step, self.step + n)])
+        self.step += n
+
+    def due(self, step: int, moment: float) -> bool:
+        """Whether to write a checkpoint, the last one being of this step and moment."""
+        every = self.config.checkpoint_every
+        if self.device.type == "cuda":
+            return self.step - step >= every and time.perf_counter() - moment >= PAUSE
+        return self.step % every == 0
+
+    def check(self, out) -> None:
+        """Stop at a loss that was no number; the batch is kept."""
+        bad = int(self.ledger.bad)
+        if bad == Ledger.NEVER:
+            return
+        said = f"loss: found nan or inf at step {bad}, expected a finite number; {_ADVICE}"
+        if out is not None:
+            rows = self.rows(bad)
+            batch = {"step": bad, "rows": rows, "images": self.pictures[rows]}
+            write_npz(out / BAD_BATCH, batch, compressed=False)
+            said = f"{out / BAD_BATCH} (this batch): {said}"
+        raise FloatingPointError(said)
 
     def require_finite(self) -> None:
         """Weights may break in the last step before they are kept, and no loss shows it."""
@@ -392,16 +437,11 @@ class _Trainer:
                 f"{_ADVICE}"
             )
 
-    def find_neighbours(self, epoch, i) -> None:
-        config = self.config
-        since = epoch - config.neighbours_from
-        wanted = config.neighbours and not self.generative
-        if not wanted or since < 0 or i > 0 or since % config.neighbours_every:
-            return  # not wanted, not yet, or still the ones the checkpoint brought
+    def find_neighbours(self) -> None:
         with self.autocast:
             _, features = self.embed()
         rows = self.share.of(range(len(features)))
-        found = nearest(features, config.neighbours, self.device, rows=rows)
+        found = nearest(features, self.config.neighbours, self.device, rows=rows)
         self.neighbours = np.empty((len(features), found.shape[1]), found.dtype)
         self.neighbours[rows.start : rows.stop] = found
         self.share.collect(self.neighbours, self.device)
@@ -412,7 +452,7 @@ class _Trainer:
         They are mapped from temporary files: larger than the images, they need not fit into memory.
         """
         n, widths = len(self.pictures), (self.model.config.K, self.model.cluster.in_features)
-        columns = tuple(_scratch((n, width)) for width in widths)
+        columns = tuple(scratch((n, width)) for width in widths)
         rows = self.share.of(range(n))
         start = rows.start
         for parts in embed_batches(self.model, self.pictures, device=self.device, rows=rows):
@@ -424,150 +464,24 @@ class _Trainer:
             self.share.collect(column, self.device)
         return columns
 
-    def close_epoch(self, epoch, elapsed, writer) -> None:
-        means = {name: total / self.steps_per_epoch for name, total in self.sums.items()}
+    def close_epoch(self, elapsed) -> None:
+        means = {k: total / self.steps_per_epoch for k, total in self.ledger.sums_by_name().items()}
         before = sum(row["seconds"] for row in self.history)
-        self.sums = {}
-        self.history.append({"epoch": epoch + 1, "seconds": elapsed - before, **means})
-        if writer is not None:
-            writer.add(means, epoch + 1)
+        epoch = self.step // self.steps_per_epoch
+        self.ledger.sums.zero_()
+        self.history.append({"epoch": epoch, "seconds": elapsed - before, **means})
+        self.order = None
 
-    # ---- checkpoints ---------------------------------------------------------------------
-
-    def save(self, path, provenance, elapsed) -> None:
-        self.require_finite()
-        tensors = {f"model.{k}": v.cpu().numpy() for k, v in self.model.state_dict().items()}
-        for i, entry in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": v.cpu().numpy() for k, v in entry.items()}
-        if self.neighbours is not None:
-            tensors["neighbours"] = self.neighbours
-        before = sum(row["seconds"] for row in self.history)
-        about = {
-            "step": self.step,
-            "history": self.history,
-            "sums": self.sums | {"seconds": elapsed - before},
-            "model": asdict(self.model.config),
-            "training": asdict(self.config),
-            "data": provenance["data"],
-        }
-        save_tensors(path, tensors, about)
-
-    def load(self, path, provenance) -> None:
-        """Go on from a checkpoint, refusing one that is damaged or of another training."""
-        tensors, about = load_tensors(path)
-        try:
-            # a field that a checkpoint does not have came later, and stands at its default
-            for part, here, defaults in (
-                ("model", asdict(self.model.config), asdict(GMVAEConfig())),
-                ("training", asdict(self.config), asdict(TrainConfig())),
-                ("data", provenance["data"], {}),
-            ):
-                _require_same(path, defaults | about[part], here)
-            self.restore(tensors, about)
-        except InputError:
-            raise
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            reason = one_line(error)
-            raise InputError(f"{path}: {reason}; expected a checkpoint that fit wrote") from None
-
-    def restore(self, tensors, about) -> None:
-        self.step, self.history, self.sums = about["step"], about["history"], about["sums"]
-        epochs = self.step // self.steps_per_epoch
-        if not 0 <= self.step <= self.n_steps or [r["epoch"] for r in self.history] != list(
-            range(1, epochs + 1)
-        ):
-            raise ValueError(f"step {self.step} after {len(self.history)} epochs")
-        times = [self.sums["seconds"], *(row["seconds"] for row in self.history)]
-        if not all(math.isfinite(value) for value in [*times, *self.sums.values()]):
-            raise ValueError("numbers that are not finite")
-        self.neighbours = tensors.get("neighbours")
-        if self.neighbours is not None and not (
-            self.neighbours.dtype == np.int32
-            and self.neighbours.shape[:1] == (len(self.pictures),)
-            and self.neighbours.ndim == 2
-            and 0 <= self.neighbours.min() <= self.neighbours.max() < len(self.pictures)
-        ):
-            raise ValueError("neighbours that are no rows of the images")
-        tensors = {name: torch.from_numpy(np.array(value)) for name, value in tensors.items()}
-        self.model.load_state_dict(_below(tensors, "model."))
-        optimizer = self.optimizer.state_dict()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for name, value in _below(tensors, "optimizer.").items():
-            i, key = name.split(".", 1)
-            if value.shape == parameters[int(i)].shape and key != "step":
-                # a fused step goes through memory in order: channels last, as the weights
-                value = torch.empty_like(parameters[int(i)], device="cpu").copy_(value)
-            optimizer["state"].setdefault(int(i), {})[key] = value
-        self.optimizer.load_state_dict(optimizer)
-        for parameter, entry in self.optimizer.state.items():
-            if any(value.shape not in (parameter.shape, ()) for value in entry.values()):
-                raise ValueError("an optimizer of other sizes")
+    def result(self, provenance) -> Run:
+        """The run as it is now."""
+        return Run(
+            self.model.config,
+            self.config,
+            self.history,
+            {**provenance, "training": environment() | {"device": str(self.device)}},
+            {name: value.cpu().numpy() for name, value in self.model.state_dict().items()},
+        )
 
 
 _ADVICE = "train anew with a smaller learning_rate or precision='float32'"
-
-
-class _Objective(torch.nn.Module):
-    """The step's loss as the forward pass of a module, which is what can be distributed."""
-
-    def __init__(self, trainer: _Trainer):
-        super().__init__()
-        self.model, self.trainer = trainer.model, trainer
-
-    def forward(self, rows) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        trainer = self.trainer
-        loss, log = (trainer.generative_loss if trainer.generative else trainer.loss)(rows)
-        return loss, {name: value.detach() for name, value in log.items()}
-
-
-def _scratch(shape) -> np.ndarray:
-    """A float32 array in a temporary file that goes with it."""
-    with tempfile.TemporaryFile() as handle:
-        return np.memmap(handle, np.float32, "w+", shape=shape)
-
-
 _SHOWN = ("loss", "elbo", "mutual_information", "components_in_batch")
-
-
-def _below(tensors, prefix):
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-class _EventLog:
-    """TensorBoard's event file, written by this thread: a full disk then stops the training.
-
-    torch's SummaryWriter writes in a thread of its own, which dies with a traceback and unnoticed.
-    """
-
-    def __init__(self, folder):
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        self.Event, self.Summary = event_pb2.Event, summary_pb2.Summary
-        folder.mkdir(exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns()}.{os.getpid()}"
-        self.records = RecordWriter(open(folder / name, "wb"))
-        self._write(file_version="brain.Event:2")
-
-    def add(self, means: dict[str, float], epoch: int) -> None:
-        values = [self.Summary.Value(tag=k, simple_value=v) for k, v in means.items()]
-        self._write(step=epoch, summary=self.Summary(value=values))
-
-    def _write(self, **fields) -> None:
-        self.records.write(self.Event(wall_time=time.time(), **fields).SerializeToString())
-        self.records.flush()
-
-    def close(self) -> None:
-        self.records.close()
-
-
-def _tensorboard(out) -> _EventLog | None:
-    """A log for TensorBoard in the run's folder, where TensorBoard is installed."""
-    if out is None:
-        return None
-    if (out / "tensorboard").is_symlink():
-        raise InputError(f"{out / 'tensorboard'}: found a link, expected a folder inside the run")
-    try:
-        return _EventLog(out / "tensorboard")
-    except ImportError:
-        return None
