@@ -9,6 +9,8 @@ noise     standard normal draws behind z (`objective.noise_shape`)
 q         q(c|x) [B, K] and, as ``features``, the encoder's features [B, F]: in the generative phase
 """
 
+from functools import cache
+
 import torch
 
 from gmvae_lib.vae.config import GMVAEConfig, TrainConfig
@@ -48,7 +50,7 @@ class Loss(torch.nn.Module):
         config, model = self.config, self.model.config
         views = config.consistency_weight or config.contrast_weight
         if model.posterior == "heads" and model.likelihood == "bernoulli" and not views:
-            self.plain = torch.compile(_plain_means, dynamic=False)
+            self.plain = _compiled()
 
     def forward(self, batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         loss, log = (self.generative if "q" in batch else self.joint)(batch)
@@ -122,6 +124,12 @@ class Loss(torch.nn.Module):
         """How many components are the likeliest one of some image of the batch."""
         found = torch.zeros(self.model.config.K, device=likeliest.device)
         return found.index_fill_(0, likeliest, 1.0).sum()
+
+
+@cache
+def _compiled():
+    """One for all models: those of the same sizes share what was compiled."""
+    return torch.compile(_plain_means, dynamic=False)
 
 
 def _plain_means(model, x, noise):

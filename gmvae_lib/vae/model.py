@@ -19,7 +19,7 @@ from torch import nn
 
 from gmvae_lib.errors import InputError
 from gmvae_lib.vae.config import GMVAEConfig
-from gmvae_lib.vae.device import default_device
+from gmvae_lib.vae.device import default_device, room_for
 from gmvae_lib.vae.views import as_planes
 
 LOG_VARIANCE_RANGE = (-10.0, 10.0)  # exp() outside it is how GMVAE code usually reaches NaN
@@ -242,7 +242,8 @@ def _encoded_batches(model: GMVAE, images, batch_size, device, progress, rows=No
     rows = range(len(pictures)) if rows is None else rows
     batch_size = batch_size or (1000 if device.type == "cpu" else 10_000)
     starts = range(rows.start, rows.stop, batch_size)
-    with _evaluating(model, device) as (encoder, cluster):
+    room = room_for(f"batch_size: found {batch_size}")
+    with room, _evaluating(model, device) as (encoder, cluster):
         for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
             batch = as_pixels(pictures[i : min(i + batch_size, rows.stop)], model.config)
             h = encoder(scaled(batch.to(device), model.prior_mean.dtype))

@@ -1,0 +1,376 @@
+"""What needs a GPU, in one command: ``python -m benchmarks.gpu --out FOLDER [--minutes M]``.
+
+Runs from the repository's root on a machine that has torch, numpy, scipy, scikit-learn, pandas,
+tqdm, safetensors and pytest, with no network and without installing the library. Its parts:
+
+tests      the tests that need a GPU
+steps      seconds of a training step in its several forms, share of the card's peak, memory
+posterior  images a second of cluster_posterior
+best       the preset best to its end
+paper      the preset paper, several seeds side by side, for as long as the time allows
+
+FOLDER then holds at most eight files below 15 MB: measures.json (rewritten after every part),
+curves.csv, posterior.npz and weights.*.part (preset paper) and best.npz. Labels are used to report
+accuracies and for nothing else. With ``--work DIR`` a training that was stopped resumes.
+"""
+
+import argparse
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gmvae_lib.data.image_set import LETTERS, ImageSet
+from gmvae_lib.data.storage import write_atomically, write_npz
+from gmvae_lib.errors import InputError, one_line
+from gmvae_lib.label.decoding import GraphDecoder, SoftDecoder, cluster_affinity
+from gmvae_lib.study.metrics import components_in_use, purity
+from gmvae_lib.vae.config import preset
+from gmvae_lib.vae.model import GMVAE, cluster_posterior
+from gmvae_lib.vae.runs import environment, pack_posterior
+from gmvae_lib.vae.training import Ledger, Trainer, fit
+
+from . import side_by_side
+
+DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
+PARTS = ("tests", "steps", "posterior", "best", "paper")
+LARGEST = 14_500_000  # bytes of a file
+TINY = 800  # images
+SMALL = {  # model fields, training fields, with which a preset trains in seconds on a CPU
+    "paper": (
+        {"K": 6, "z_dim": 4, "encoder_hidden": (32,) * 4, "decoder_hidden": (32,)},
+        {"epochs": 4, "batch_size": 100},
+    ),
+    "best": (
+        {"K": 26, "z_dim": 4, "channels": (4, 8), "features": 16, "auxiliary": (40,)}
+        | {"decoder_hidden": (32,), "style": 16, "projection": 8},
+        {"epochs": 4, "generative_epochs": 2, "batch_size": 100, "neighbours_from": 2},
+    ),
+}
+
+
+class Session:
+    """What the parts share: data, device, deadline, and what has been measured so far."""
+
+    def __init__(self, args):
+        self.args, self.out, self.tiny = args, Path(args.out), args.tiny
+        self.work = Path(args.work or f"{args.out}.work")
+        self.started = time.monotonic()
+        self.deadline = self.started + 60 * args.minutes
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.images = _images(args)
+        self.measures = {"environment": environment() | machine(self.device), "parts": {}}
+        self.measures["data"] = dict(self.images.provenance)
+        for folder in (self.out, self.work):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def preset(self, name, **changes):
+        """A preset's configurations; small ones for ``--tiny``."""
+        from dataclasses import replace
+
+        model, training = preset(name)
+        if self.tiny:
+            of_model, of_training = SMALL[name.removesuffix("-relu")]
+            model, training = replace(model, **of_model), replace(training, **of_training)
+        return model, replace(training, **changes)
+
+    def sync(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def write(self) -> None:
+        text = json.dumps(self.measures, indent=1) + "\n"
+        write_atomically(self.out / "measures.json", lambda path: path.write_text(text))
+
+
+def _images(args) -> ImageSet:
+    """EMNIST letters from an IDX file, upright; for ``--tiny`` without one, blurred patterns."""
+    if args.data is None and args.tiny:
+        rng = np.random.default_rng(0)
+        patterns = rng.random((26, 7, 7)).repeat(4, 1).repeat(4, 2) * 200
+        labels = rng.integers(26, size=TINY)
+        images = patterns[labels] + rng.integers(0, 56, (TINY, 28, 28))
+        return ImageSet(images.astype(np.uint8), labels, LETTERS, {"name": "patterns"})
+    from gmvae_lib.data.images import load_images
+
+    images = load_images(args.data or DATA, transpose=True)  # EMNIST's files are stored transposed
+    return images.subset(slice(0, TINY)) if args.tiny else images
+
+
+def machine(device) -> dict:
+    """The card, and the processors beside it."""
+    about = {"device": str(device), "cpus": os.cpu_count()}
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        about |= {"card": card.name, "GiB": round(card.total_memory / 2**30, 1)}
+        about |= {"cuda": torch.version.cuda, "multiprocessors": card.multi_processor_count}
+    return about
+
+
+# ---- parts ---------------------------------------------------------------------------------------
+
+
+def tests(session) -> dict:
+    """The tests marked gpu; on a machine without one they are skipped."""
+    line = [sys.executable, "-m", "pytest", "-q", "tests/vae/test_gpu.py", "-m", "gpu"]
+    line += ["--noconftest", "-p", "no:cacheprovider", "-W", "default", "-rfEs", "--tb=short"]
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    try:
+        done = subprocess.run(
+            line, env=environment, capture_output=True, text=True, timeout=max(5, session.left())
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"tests: not done in {error.timeout:.0f} s") from None
+    said = done.stdout[-6000:] + done.stderr[-1000:]
+    print(said)
+    if done.returncode:
+        raise RuntimeError(f"tests failed: {said}")
+    return {"said": said.strip().splitlines()[-1]}
+
+
+def steps(session) -> dict:
+    """Milliseconds of a step: eager, as graphs, compiled."""
+    peak = matrix_peak(session)
+    found = {"matrix_TFLOPs": peak / 1e12, "rows": []}
+    for name, phase, form, changes in (
+        ("paper", "joint", "eager", {}),
+        ("paper", "joint", "graph", {}),
+        ("paper", "joint", "graph, compiled", {}),
+        ("best", "joint", "eager", {}),
+        ("best", "joint", "graph", {}),
+        ("best", "joint, neighbours", "graph", {}),
+        ("best", "generative", "eager", {}),
+        ("best", "generative", "graph", {}),
+        ("paper", "joint", "graph, compiled", {"precision": "float32"}),
+    ):
+        row = {"preset": name, "phase": phase, "form": form, **changes}
+        if session.left() < 10:
+            found["rows"].append(row | {"ms": None})
+            continue
+        try:
+            row |= step_row(session, name, phase, form, changes, peak)
+        except Exception as error:
+            row |= {"error": one_line(error, 400)}
+        found["rows"].append(row)
+        print(json.dumps(row), flush=True)
+        session.measures["parts"]["steps"] = found
+        session.write()
+        free()
+    return found
+
+
+def step_row(session, name, phase, form, changes, peak) -> dict:
+    model, training = session.preset(name, **changes)
+    if session.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    trainer = Trainer(
+        session.images.images, model, training, session.device, None if "graph" in form else False
+    )
+    if "compiled" not in form:
+        trainer.loss.plain = None
+    n = len(session.images.images)
+    if "neighbours" in phase:
+        shape = (n, training.neighbours)
+        trainer.neighbours = np.random.default_rng(0).integers(n, size=shape, dtype=np.int32)
+    trainer.step = trainer.n_joint if phase == "generative" else 0
+    started = time.perf_counter()
+    for _ in range(3):  # eagerly, captured, replayed
+        one_block(trainer)
+    session.sync()
+    warm = time.perf_counter() - started
+    seconds = step_seconds(session, [trainer])
+    row = {"ms": 1e3 * seconds, "block": trainer.block, "warm_up_s": warm}
+    row |= {"finite": int(trainer.ledger.bad) == Ledger.NEVER}
+    row["captured"] = getattr(trainer.steps, "graph", None) is not None
+    row["compiled"] = trainer.loss.plain is not None
+    if session.device.type == "cuda":
+        row["peak_MB"] = torch.cuda.max_memory_allocated() / 1e6
+    if name == "paper":
+        flops = step_flops(trainer.model, training.batch_size)
+        row |= {"TFLOPs": flops / seconds / 1e12, "share": flops / seconds / peak}
+        row["450_epochs_s"] = seconds * trainer.n_steps
+    trainer.steps.release()
+    return row
+
+
+def one_block(trainer) -> None:
+    """A block of steps that stays within the trainer's epoch."""
+    with trainer.on_stream():
+        trainer.start_epoch()
+        trainer.advance()
+    if trainer.step % trainer.steps_per_epoch == 0:
+        trainer.step -= trainer.steps_per_epoch
+
+
+def step_seconds(session, trainers, seconds=1.5) -> float:
+    """Seconds in which each of some trainers, side by side, does one step."""
+    for trainer in trainers:
+        one_block(trainer)
+    session.sync()
+    started = time.perf_counter()
+    for trainer in trainers:
+        one_block(trainer)
+    session.sync()
+    once = time.perf_counter() - started
+    blocks = max(1, min(200, int((0.1 if session.tiny else seconds) / once)))
+    started = time.perf_counter()
+    for _ in range(blocks):
+        for trainer in trainers:
+            one_block(trainer)
+    session.sync()
+    return (time.perf_counter() - started) / (blocks * trainers[0].block)
+
+
+def step_flops(model, batch_size) -> float:
+    """Of the products of a K-head step, forward and backward: 6 a weight and row."""
+
+    def weights(module):
+        return sum(p.numel() for p in module.parameters() if p.ndim == 2)
+
+    heads = sum(weights(getattr(model, part)) for part in ("encoder", "cluster", "mean"))
+    heads += weights(model.log_variance)
+    return 6.0 * batch_size * (heads + model.config.K * weights(model.decoder))
+
+
+def matrix_peak(session) -> float:
+    """FLOP/s of a large bf16 product of random matrices."""
+    size = 512 if session.device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=session.device).bfloat16() for _ in range(2))
+    for repeats in (3, 10):  # the first for warming up
+        session.sync()
+        started = time.perf_counter()
+        for _ in range(repeats):
+            a @ b
+        session.sync()
+        seconds = (time.perf_counter() - started) / repeats
+    return 2.0 * size**3 / seconds
+
+
+def posterior(session) -> dict:
+    """Images a second, whole sets at a time, model and images on the host at first."""
+    found = {}
+    for name in ("paper", "best"):
+        model, taken = GMVAE(session.preset(name)[0]), []
+        for _ in range(4):
+            session.sync()
+            started = time.perf_counter()
+            cluster_posterior(model, session.images, device=session.device)
+            taken.append(time.perf_counter() - started)
+        found[name] = len(session.images) / float(np.median(taken[1:]))
+    return {"images a second": found}
+
+
+def best(session) -> dict:
+    """The preset best to its end: seconds, and what its clusters are worth."""
+    if session.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    run = fit(
+        session.images, *session.preset("best", seed=session.args.seed), device=session.device
+    )
+    seconds = time.perf_counter() - started
+    q = cluster_posterior(run, session.images, device=session.device)
+    found = {"seconds": seconds, "elbo": run.history[-1]["elbo"], **worth(q, session.images.labels)}
+    found["epochs"] = [row["seconds"] for row in run.history]
+    if session.device.type == "cuda":
+        found["peak_MB"] = torch.cuda.max_memory_allocated() / 1e6
+    columns = pack_posterior(q) | {f"weights.{k}": half(v) for k, v in run.state.items()}
+    write_npz(session.out / "best.npz", columns)
+    return found
+
+
+def paper(session) -> dict:
+    return side_by_side.train(session)
+
+
+def worth(q, y, n_labels=291, draws=5) -> dict:
+    """Purity, components in use, accuracy with labels drawn at random; labels report, no more."""
+    found = {"purity": purity(q.argmax(1), y), "components": components_in_use(q)}
+    decoders = {"soft": SoftDecoder(), "graph": GraphDecoder(cluster_affinity(q))}
+    right = {name: [] for name in decoders}
+    for seed in range(draws):
+        order = np.random.default_rng(seed).permutation(len(y))
+        labelled, rest = order[:n_labels], order[n_labels:]
+        for name, decoder in decoders.items():
+            decoder.fit(q[labelled], y[labelled])
+            right[name].append(float(np.mean(decoder.predict(q[rest]) == y[rest])))
+    return found | {f"{name} {n_labels}": float(np.mean(v)) for name, v in right.items()}
+
+
+def half(value: np.ndarray) -> np.ndarray:
+    """Large matrices as float16, everything else as it is."""
+    return value.astype(np.float16) if value.ndim > 1 and value.size > 100_000 else value
+
+
+def free() -> None:
+    torch.compiler.reset()  # what was compiled for the models of a part is of no further use
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--minutes", type=float, default=9.0, help="for all parts (default: 9)")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between them")
+    parser.add_argument("--tiny", action="store_true", help="the same parts, small, on a CPU too")
+    parser.add_argument("--data", help=f"an IDX file of EMNIST (default: {DATA})")
+    parser.add_argument("--seeds", type=int, default=3, help="of the preset paper (default: 3)")
+    parser.add_argument("--epochs", type=int, help="of the preset paper, instead of 450")
+    parser.add_argument("--preset", default="paper", help="of the part paper: or paper-relu")
+    parser.add_argument("--seed", type=int, default=0, help="of best, and paper's first one")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in WORK")
+    parser.add_argument("--work", help="folder of checkpoints (default: FOLDER.work)")
+    args = parser.parse_args(argv)
+    only = args.only.split(",")
+    if unknown := sorted(set(only) - set(PARTS)):
+        parser.error(f"--only: found {unknown[0]!r}, expected some of {', '.join(PARTS)}")
+    if not 1 <= args.seeds <= 4:
+        parser.error(f"--seeds: found {args.seeds}, expected 1 to 4")
+    if not (torch.cuda.is_available() or args.tiny):
+        parser.error("found no CUDA device, expected one; --tiny runs without")
+    try:
+        session = Session(args)
+    except InputError as error:
+        parser.error(str(error))
+    failed = False
+    for part in PARTS:
+        if part not in only:
+            continue
+        print(f"== {part}, {session.left():.0f} s left", flush=True)
+        started = time.monotonic()
+        try:
+            found = globals()[part](session)
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            found, failed = {"error": one_line(error, 2000)}, True
+        before = session.measures["parts"].get(part, {})
+        session.measures["parts"][part] = before | found | {"wall": time.monotonic() - started}
+        session.write()
+        free()
+        print(json.dumps(found)[:3000], flush=True)
+    too_large = [p.name for p in session.out.iterdir() if p.stat().st_size > LARGEST]
+    if too_large:
+        print(f"too large to come back: {', '.join(too_large)}", file=sys.stderr)
+    return int(failed or bool(too_large))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
