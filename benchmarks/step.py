@@ -16,7 +16,7 @@ from gmvae_lib.vae.device import fast_bf16
 from gmvae_lib.vae.objective import elbo
 
 from .clock import medians, profile, row
-from .tasks import TOP, exact_step, measure, plain_loss, plain_step, truncated_step
+from .tasks import exact_step, measure, plain_loss, plain_step
 
 BATCH = 128
 
@@ -65,11 +65,11 @@ def rows():
         loss.backward()
         return loss.item()
 
-    def ours(top=None):
+    def ours():
         model.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             generator = torch.Generator().manual_seed(1)  # draws the noise above
-            loss = -elbo(model, x, model.encode(x, top), generator).elbo.mean()
+            loss = -elbo(model, x, model.encode(x), generator).elbo.mean()
         loss.backward()
         return loss.item()
 
@@ -79,19 +79,11 @@ def rows():
     with mock.patch.object(objective, "log_likelihood_of_codes", two_operations):
         before = profile(ours)
     after = profile(ours)
-    # q(c|x) of the fresh model is flat: sharpened, as after training, a cut to two costs nothing
-    with torch.no_grad():
-        model.cluster.weight *= 1e5
-    discarded = elbo(model, x, model.encode(x, TOP)).discarded.mean().item()
-    base_sharp, truncated = medians(plain, lambda: ours(TOP), repeats=5)
-    truncated_profile = profile(lambda: ours(TOP))
     peak = matrix_peak()
     memory = {
         name: measure(task, BATCH)["bytes"]
-        for name, task in (
-            ("plain", plain_step), ("exact", exact_step), ("truncated", truncated_step)
-        )
-    }  # fmt: skip
+        for name, task in (("plain", plain_step), ("exact", exact_step))
+    }
     return [
         row(
             "exact training step, K = 100, preset paper",
@@ -102,13 +94,6 @@ def rows():
             profile_before=before, profile=after,
             loss_difference=abs(found - expected) / abs(expected),
             gradient_difference=((computed - reference).norm() / reference.norm()).item(),
-        ),
-        row(
-            f"training step truncated to {TOP} components", "the same plain step",
-            base_sharp / truncated, 40, seconds=truncated, baseline_seconds=base_sharp,
-            limit=base_sharp * peak / flops(model, TOP),
-            bytes=memory["truncated"], baseline_bytes=memory["plain"],
-            discarded=discarded, profile=truncated_profile,
         ),
         row(
             "FLOP/s of the exact training step", "a bf16 product of 2048 x 2048 matrices",

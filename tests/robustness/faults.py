@@ -76,7 +76,7 @@ class Child:
             )  # shells turn it off behind `&`
             tqdm.set_lock(threading.RLock())  # its own is shared by fork, also with those killed
             cli.preset = partial(preset, **SMALL)
-            self._count(training._Trainer, "advance")
+            self._count(training.Trainer, "advance")
             self._count(experiments, "_run_cell")
 
             def hook(event, args):

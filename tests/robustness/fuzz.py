@@ -39,7 +39,8 @@ from gmvae_lib.data.labels import read_labels
 from gmvae_lib.data.storage import _digest, load_tensors
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import experiments
-from gmvae_lib.vae.training import CHECKPOINT, _Trainer
+from gmvae_lib.vae import checkpoints
+from gmvae_lib.vae.training import CHECKPOINT, Trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIES = 10_000
@@ -299,7 +300,7 @@ def run_targets():
     training = TrainConfig(epochs=2, batch_size=5, neighbours=2)
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (10, 4, 4), dtype=np.uint8)
-    trainer = _Trainer(pictures, config, training, torch.device("cpu"))
+    trainer = Trainer(pictures, config, training, torch.device("cpu"))
     state = {name: value.numpy() for name, value in trainer.model.state_dict().items()}
     run = Run(config, training, [{"epoch": 1, "loss": 1.5, "seconds": 0.1}], {"data": {"n": 10}},
               state, rng.dirichlet(np.ones(3), 10).astype("f4"), rng.integers(2, size=10),
@@ -307,11 +308,11 @@ def run_targets():
     with tempfile.TemporaryDirectory() as work:
         save_run(run, work)
         files = {path.name: path.read_bytes() for path in Path(work).iterdir()}
-        trainer.advance(np.arange(5))
+        trainer.start_epoch()
+        trainer.advance()
         trainer.neighbours = np.zeros((10, 2), np.int32)
-        trainer.sums = {"loss": 2.5}
         provenance = {"data": {"name": "noise", "n": 10}}
-        trainer.save(Path(work) / CHECKPOINT, provenance, 0.5)
+        checkpoints.save(trainer, Path(work) / CHECKPOINT, provenance, 0.5)
         checkpoint = (Path(work) / CHECKPOINT).read_bytes()
 
     def reader(which):
@@ -333,7 +334,7 @@ def run_targets():
 
     def read_checkpoint(folder, data):
         (folder / CHECKPOINT).write_bytes(hashed_again(data))
-        return trainer.load(folder / CHECKPOINT, provenance)
+        return checkpoints.load(trainer, folder / CHECKPOINT, provenance)
 
     def read_damaged(folder, data):
         (folder / CHECKPOINT).write_bytes(data)

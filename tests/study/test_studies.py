@@ -36,7 +36,7 @@ def small(trial):
     training = replace(
         trial.training, epochs=1, batch_size=260, neighbours_from=0,
         generative_epochs=min(trial.training.generative_epochs, 1),
-        neighbours=min(trial.training.neighbours, 3), truncate=min(trial.training.truncate, 3),
+        neighbours=min(trial.training.neighbours, 3),
     )  # fmt: skip
     return replace(trial, model=model, training=training)
 

@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-import gmvae_lib.vae.model
-import gmvae_lib.vae.training
 from gmvae_lib import InputError, fit, load_run
-from gmvae_lib.vae.distributed import Share, SharedGenerator, draw, on_device, processes, share
+from gmvae_lib.vae.distributed import (
+    Share,
+    SharedGenerator,
+    draw,
+    processes,
+    share,
+    timeout,
+)
 from gmvae_lib.vae.training import CHECKPOINT
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -53,13 +58,8 @@ def alone(worker):
     """Each training in one process."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (gmvae_lib.vae.model, gmvae_lib.vae.training):
-            patch.setattr(
-                module, "as_batch", module.as_batch
-            )  # put back what the next line changes
-        worker.in_double_precision()
-        yield {name: fit(worker.data(name), *job) for name, job in worker.jobs().items()}
+    worker.in_double_precision()
+    yield {name: fit(worker.data(name), *job, device="cpu") for name, job in worker.jobs().items()}
     torch.set_default_dtype(torch.float32)
     torch.set_num_threads(before)
 
@@ -154,18 +154,15 @@ def test_parts_of_a_draw_are_those_of_one_process(function):
     assert torch.equal(torch.cat(parts), whole)
 
 
-def test_draws_on_a_gpu_come_from_a_generator_there(monkeypatch):
-    """What would be a GPU's generator is seeded by the CPU's, alike in every process."""
-    cpu = torch.device("cpu")
-    generator = torch.Generator()
-    assert on_device(generator, cpu) is generator and on_device(None, cpu) is None
-    made = torch.Generator
-    monkeypatch.setattr(torch, "Generator", lambda device=None: made())  # no GPU here
-    shared = SharedGenerator(made().manual_seed(1), Share(1, 2))
-    moved = on_device(shared, torch.device("cuda"))
-    alone = on_device(made().manual_seed(1), torch.device("cuda"))
-    assert moved.share == shared.share and moved.generator is not shared.generator
-    assert torch.equal(draw(torch.rand, (2, 3), moved), draw(torch.rand, (4, 3), alone)[2:])
+@pytest.mark.parametrize("text", ["", "0", "-3", "nan", "soon", "1e300"])
+def test_the_time_to_wait_for_a_process_is_settable(monkeypatch, text):
+    monkeypatch.delenv("GMVAE_TIMEOUT", raising=False)
+    assert timeout() == 600
+    monkeypatch.setenv("GMVAE_TIMEOUT", "2.5")
+    assert timeout() == 2.5
+    monkeypatch.setenv("GMVAE_TIMEOUT", text)
+    with pytest.raises(InputError, match=f"GMVAE_TIMEOUT: found {text!r}, expected a number"):
+        timeout()
 
 
 def test_unequal_parts_of_a_batch_are_refused():

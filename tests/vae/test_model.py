@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from gmvae_lib import GMVAE, GMVAEConfig, InputError, cluster_posterior, load_run, preset
-from gmvae_lib.vae.config import for_shape, with_components
+from gmvae_lib import (
+    GMVAE,
+    GMVAEConfig,
+    InputError,
+    cluster_posterior,
+    load_images,
+    load_run,
+    preset,
+)
+from gmvae_lib.vae.config import for_shape, stored_train_config, with_components
 from gmvae_lib.vae.model import as_batch, embed
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "letters100k"
@@ -116,6 +124,31 @@ def test_configurations_from_before_the_new_fields_load_unchanged():
     assert config == preset("best")[0]
 
 
+def test_the_published_training_of_the_article_is_that_of_paper_relu(shared_data):
+    """Its config.json has no last_activation and retired fields; its q is that of its weights."""
+    folder = shared_data / "article-recipe" / "seed0"
+    if not folder.is_dir():
+        pytest.skip(f"not found: {folder}")
+    run = load_run(folder)
+    assert (run.model_config, run.train_config) == preset("paper-relu")
+    assert run.model_config.last_activation
+    images = load_images(shared_data / "emnist-letters-100k" / "images-idx3-ubyte.gz").images[:500]
+    q = cluster_posterior(run, images, device="cpu")
+    # the weights are stored as float16, q as float16 logarithms
+    np.testing.assert_allclose(q, run.posterior[:500], atol=5e-3)
+    assert (q.argmax(1) == run.posterior[:500].argmax(1)).mean() > 0.99
+
+
+def test_retired_fields_of_a_stored_training_must_have_the_values_of_today():
+    stored = json.loads((PUBLISHED / "config.json").read_text())["training"]
+    assert stored["temperature"] == 0.2 and stored["view_strength"] == 1.0
+    assert stored_train_config(stored) == replace(preset("best")[1], seed=8)
+    with pytest.raises(InputError, match="temperature: found 0.5, expected 0.2, now a constant"):
+        stored_train_config(stored | {"temperature": 0.5})
+    with pytest.raises(TypeError, match="speed"):
+        stored_train_config(stored | {"speed": 1})
+
+
 def test_posterior_does_not_depend_on_the_batch_size(letters):
     model = make()
     once = cluster_posterior(model, letters, batch_size=len(letters))
@@ -140,6 +173,8 @@ def test_paper_preset_is_the_published_architecture():
     widths = [layer.weight.shape for layer in model.decoder if hasattr(layer, "weight")]
     assert widths == [(512, 100), (768, 512), (768, 768), (784, 768)]
     assert len([layer for layer in model.encoder if hasattr(layer, "weight")]) == 4
+    assert isinstance(model.encoder[-1], torch.nn.Linear)  # no activation after the fourth layer
+    assert isinstance(GMVAE(preset("paper-relu")[0]).encoder[-1], torch.nn.ReLU)
     assert model.mean.weight.shape == (100 * 100, 768)
     assert not model.prior_logits.requires_grad  # pi uniform and fixed
     np.testing.assert_allclose(model.weights, 0.01)
@@ -162,6 +197,8 @@ def test_paper_preset_is_the_published_architecture():
         (dict(image_shape=()), r"image_shape: found \(\)"),
         (dict(image_shape=(3,), encoder="conv"), 'found "conv" for rows of features'),
         (dict(strides=(2, 0)), r"strides: found \(2, 0\)"),
+        (dict(encoder_hidden=(8, 0)), r"encoder_hidden: found \(8, 0\)"),
+        (dict(prior_std=-1.0), "prior_std: found -1.0"),
     ],
 )
 def test_bad_configurations(changes, words):

@@ -70,6 +70,15 @@ def test_sparse_posterior_keeps_the_order_of_small_entries():
     assert list(np.argsort(-back[0])[:10]) == list(range(10))
 
 
+def test_a_file_of_another_run_is_not_vouched_for(run, tmp_path):
+    """classifier.npz of one model beside the weights of the next was once taken for its own."""
+    (tmp_path / "classifier.npz").write_bytes(b"of this run")
+    save_run(run, tmp_path, further=("classifier.npz",))
+    assert "classifier.npz" in load_run(tmp_path).provenance["files"]
+    save_run(run, tmp_path)
+    assert "classifier.npz" not in load_run(tmp_path).provenance["files"]
+
+
 def damage(path, kind):
     data = path.read_bytes()
     if kind == "cut short":

@@ -1,5 +1,6 @@
 """Training: determinism, resume bit for bit, labels unseen, every refusal."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,15 @@ import torch
 
 from gmvae_lib import InputError, TrainConfig, cluster_posterior, fit, load_run, preset
 from gmvae_lib.data.image_set import ImageSet
-from gmvae_lib.data.storage import load_tensors, save_tensors
+from gmvae_lib.data.storage import load_tensors
 from gmvae_lib.study.metrics import components_in_use, purity
-from gmvae_lib.vae import training as training_module
 from gmvae_lib.vae.config import for_shape
+from gmvae_lib.vae.loss import Loss
 from gmvae_lib.vae.model import as_batch
 from gmvae_lib.vae.nearest import nearest
 from gmvae_lib.vae.objective import elbo
-from gmvae_lib.vae.training import CHECKPOINT
+from gmvae_lib.vae.rows import Rows, scratch
+from gmvae_lib.vae.training import CHECKPOINT, Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,15 +56,15 @@ class Killed(Exception):
 
 def kill_after(monkeypatch, n_steps):
     done = []
-    advance = training_module._Trainer.advance
+    advance = Trainer.advance
 
-    def dying(self, rows):
+    def dying(self):
         if len(done) == n_steps:
             raise Killed
         done.append(1)
-        return advance(self, rows)
+        return advance(self)
 
-    monkeypatch.setattr(training_module._Trainer, "advance", dying)
+    monkeypatch.setattr(Trainer, "advance", dying)
 
 
 def test_the_same_seed_gives_the_same_run(few, tiny):
@@ -89,19 +91,6 @@ def test_killed_and_resumed_ends_as_uninterrupted(few, tiny, tmp_path, monkeypat
         }
     assert not (tmp_path / "run" / CHECKPOINT).exists()
     assert same(load_run(tmp_path / "run").state, whole.state)
-
-
-def test_a_checkpoint_from_before_the_new_fields_resumes(few, tiny, tmp_path, monkeypatch):
-    whole, path = fit(few, *tiny), tmp_path / "run" / CHECKPOINT
-    with monkeypatch.context() as patch:
-        kill_after(patch, 7)
-        with pytest.raises(Killed):
-            fit(few, *tiny, out=tmp_path / "run")
-    tensors, about = load_tensors(path)
-    for name in ("likelihood", "strides"):
-        del about["model"][name]
-    save_tensors(path, tensors, about)
-    assert same(fit(few, *tiny, out=tmp_path / "run", resume=True).state, whole.state)
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 3), (20,)])
@@ -199,11 +188,12 @@ def test_unfinished_training_is_not_overwritten(few, tiny, tmp_path, monkeypatch
 
 
 def test_a_loss_that_is_not_finite_stops(few, tiny, tmp_path, monkeypatch):
-    def broken(self, rows):
-        return torch.tensor(float("nan")), {}
+    def broken(self, batch):
+        loss = self.model.cluster.bias.sum() * float("nan")
+        return loss, {"loss": loss}
 
-    monkeypatch.setattr(training_module._Trainer, "loss", broken)
-    with pytest.raises(FloatingPointError, match="loss: found nan at step 0"):
+    monkeypatch.setattr(Loss, "joint", broken)
+    with pytest.raises(FloatingPointError, match="loss: found nan or inf at step 0"):
         fit(few, *tiny)
     with pytest.raises(FloatingPointError, match="bad_batch.npz .*smaller learning_rate"):
         fit(few, *tiny, out=tmp_path / "run")
@@ -214,15 +204,14 @@ def test_a_loss_that_is_not_finite_stops(few, tiny, tmp_path, monkeypatch):
 
 def test_weights_that_are_not_finite_are_not_kept(few, tiny, tmp_path, monkeypatch):
     """The last step before a checkpoint may break the weights, and no loss shows it."""
-    advance = training_module._Trainer.advance
+    advance = Trainer.advance
 
-    def breaking(self, rows):
-        logged = advance(self, rows)
+    def breaking(self):
+        advance(self)
         if self.step == 6:
             self.model.cluster.bias.data[0] = float("inf")
-        return logged
 
-    monkeypatch.setattr(training_module._Trainer, "advance", breaking)
+    monkeypatch.setattr(Trainer, "advance", breaking)
     with pytest.raises(FloatingPointError, match="weights: found nan or inf after step 6"):
         fit(few, *tiny, out=tmp_path / "run")
     assert load_tensors(tmp_path / "run" / CHECKPOINT)[1]["step"] == 3
@@ -254,7 +243,15 @@ def test_bad_images(few, tiny, tmp_path):
         dict(schedule="step"),
         dict(precision="int8"),
         dict(elbo_weight=0),
-        dict(temperature=0),
+        dict(prior_rate=0),
+        dict(weight_decay=-1.0),
+        dict(seed=-1),
+        dict(neighbours=-1),
+        dict(neighbours_from=-1),
+        dict(elbo_weight=-1.0),
+        dict(consistency_weight=-1.0),
+        dict(contrast_weight=-0.5),
+        dict(generative_epochs=-1),
         dict(views=("affine", "colour")),
         dict(checkpoint_every=0),
     ],
@@ -298,29 +295,44 @@ def test_generative_epochs_leave_the_clusters_alone(tiny, few):
 def test_the_elbo_of_the_generative_epochs_is_that_of_evaluation(tiny, few):
     """Given the stored q(c|x) and features, the loss is minus the ELBO of the model as it is."""
     model_config, train_config = tiny
-    trainer = training_module._Trainer(few.images, model_config, train_config, torch.device("cpu"))
+    trainer = Trainer(few.images, model_config, replace(train_config, precision="float32"), "cpu")
     trainer.step = trainer.n_joint
-    rows = np.arange(50)
-    loss, _ = trainer.generative_loss(rows)
+    trainer.start_epoch()
+    loss, _ = trainer.loss(trainer.batch(trainer.step))
     model = trainer.model.eval()
-    x = as_batch(few.images[rows], model_config)
+    x = as_batch(few.images[trainer.rows(trainer.step)], model_config)
     rng = np.random.default_rng((train_config.seed, 1, trainer.step))
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     expected = -elbo(model, x, model.encode(x), generator).elbo.mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_truncation_waits_until_the_posterior_is_sharp(few):
-    model_config, train_config = preset(
-        "paper", epochs=3, batch_size=215, truncate=2, truncate_below=1.0, learning_rate=1e-4
-    )
-    model_config = replace(model_config, K=6, z_dim=3, encoder_hidden=(16,), decoder_hidden=(16,))
-    first, *later = fit(few, model_config, train_config).history
-    assert first["truncation_bound"] == 0 and 0 < first["discarded"] < 1  # exact, and watched
-    assert all(row["truncation_bound"] > 0 for row in later)
-    exact = fit(few, model_config, replace(train_config, truncate_below=0.0)).history
-    assert all(row["truncation_bound"] == 0 for row in exact)
-    assert exact[0] | {"seconds": 0} == first | {"seconds": 0}
+def test_a_batch_of_one_needs_an_encoder_without_batch_statistics(tiny, few):
+    model_config, train_config = tiny
+    with pytest.raises(InputError, match="batch_size: found 1, expected 2 or more for the encoder"):
+        fit(few, model_config, replace(train_config, batch_size=1))
+
+
+def test_a_full_disk_for_temporary_files_is_an_error_and_no_signal(monkeypatch):
+    """A mapped file without room behind it ends the process by SIGBUS at the first store."""
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: open("/dev/full", "r+b", buffering=0))
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        scratch((1000, 50))
+
+
+def test_scratch_is_an_array_of_zeros_that_keeps_what_is_stored():
+    found = scratch((300, 7))
+    assert found.shape == (300, 7) and found.dtype == np.float32 and not found.any()
+    found[5:9] = 2.5
+    assert found.sum() == 4 * 7 * 2.5
+
+
+def test_rows_are_those_of_the_array():
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("f4")
+    wanted = np.array([3, 3, 29, 0])
+    assert torch.equal(Rows(x, torch.device("cpu")).take(wanted), torch.from_numpy(x[wanted]))
 
 
 def test_contrast_needs_a_projection(tiny, few):
