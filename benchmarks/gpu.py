@@ -29,18 +29,16 @@ import torch
 from gmvae_lib.data.image_set import LETTERS, ImageSet
 from gmvae_lib.data.storage import write_atomically, write_npz
 from gmvae_lib.errors import InputError, one_line
-from gmvae_lib.label.decoding import GraphDecoder, SoftDecoder, cluster_affinity
-from gmvae_lib.study.metrics import components_in_use, purity
 from gmvae_lib.vae.config import preset
 from gmvae_lib.vae.model import GMVAE, cluster_posterior
 from gmvae_lib.vae.runs import environment, pack_posterior
 from gmvae_lib.vae.training import Ledger, Trainer, fit
 
 from . import side_by_side
+from .worth import LARGEST, half, worth
 
 DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 PARTS = ("tests", "steps", "posterior", "best", "paper")
-LARGEST = 14_500_000  # bytes of a file
 TINY = 800  # images
 SMALL = {  # model fields, training fields, with which a preset trains in seconds on a CPU
     "paper": (
@@ -291,25 +289,6 @@ def best(session) -> dict:
 
 def paper(session) -> dict:
     return side_by_side.train(session)
-
-
-def worth(q, y, n_labels=291, draws=5) -> dict:
-    """Purity, components in use, accuracy with labels drawn at random; labels report, no more."""
-    found = {"purity": purity(q.argmax(1), y), "components": components_in_use(q)}
-    decoders = {"soft": SoftDecoder(), "graph": GraphDecoder(cluster_affinity(q))}
-    right = {name: [] for name in decoders}
-    for seed in range(draws):
-        order = np.random.default_rng(seed).permutation(len(y))
-        labelled, rest = order[:n_labels], order[n_labels:]
-        for name, decoder in decoders.items():
-            decoder.fit(q[labelled], y[labelled])
-            right[name].append(float(np.mean(decoder.predict(q[rest]) == y[rest])))
-    return found | {f"{name} {n_labels}": float(np.mean(v)) for name, v in right.items()}
-
-
-def half(value: np.ndarray) -> np.ndarray:
-    """Large matrices as float16, everything else as it is."""
-    return value.astype(np.float16) if value.ndim > 1 and value.size > 100_000 else value
 
 
 def free() -> None:

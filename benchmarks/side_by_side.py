@@ -19,6 +19,8 @@ from gmvae_lib.vae.model import cluster_posterior
 from gmvae_lib.vae.runs import pack_posterior
 from gmvae_lib.vae.training import Trainer
 
+from .worth import LARGEST, half, worth
+
 EPOCHS_SHOWN = (1, 3, 10, 30, 60, 100, 150, 200, 250, 300, 350, 400, 450)  # with purity, accuracy
 RESERVE = 10.0  # seconds
 SAVED = 100  # epochs between two checkpoints
@@ -158,8 +160,6 @@ def posterior_of(session, of: Trainer) -> np.ndarray:
 
 
 def quality(session, of: Trainer) -> dict:
-    from .gpu import worth
-
     return worth(posterior_of(session, of), session.images.labels, draws=2)
 
 
@@ -177,8 +177,6 @@ def write_curves(session, trainers, curves) -> None:
 def keep(session, trainers, curves) -> dict:
     """Write posteriors of all seeds and the weights of the one with the greatest ELBO."""
     from safetensors.numpy import save as as_bytes
-
-    from .gpu import LARGEST, half, worth
 
     columns, results = {}, {}
     for t in trainers:
