@@ -145,23 +145,40 @@ def suggest(args) -> None:
     if page is not None and page.absolute() == out.absolute():
         raise InputError(f"--page: found {page}, which --out is, expected another file")
     _keep_labels(out)
-    from gmvae_lib.label.choosing import add_random
-    from gmvae_lib.label.choosing import suggest as choose
-    from gmvae_lib.report.pages import label_page
+    from gmvae_lib.label.choosing import label_queue
+    from gmvae_lib.report.label_page import label_page
 
     lines, known = known_labels(args.labels) if args.labels else ({}, {})
     run, images = run_and_images(args)
     q, neighbours = _posterior_and_neighbours(args, run, images)
     check_indices(args.labels, lines, len(q), args.images)
-    table = choose(q, args.budget, neighbours if len(q) > 1 else None, known)
-    if args.random:
-        table = add_random(table, q, args.random, args.seed, known)
+    near = neighbours if len(q) > 1 else None
+    queue = label_queue(
+        q, args.budget, near, args.random, args.seed, known, batches=3 if page else 1
+    )
+    table = queue.loc[queue["batch"] == 1, ["index", "cluster", "reason"]]
     if page is not None:
-        text = label_page(images, table, known)
+        guesses = _guesses(q, near, known) if known else None
+        text = label_page(images, queue, known, guesses)
         _write(page, lambda path: path.write_text(text, encoding="utf-8"))
         print(f"{page}: open it in a browser to label them")
     _write(out, lambda path: table.to_csv(path, index=False))
     print(f"{out}: {len(table)} images to label, from {table['cluster'].nunique()} clusters")
+
+
+def _guesses(q, neighbours, known):
+    """What the labels so far make of every image: names [N]."""
+    import numpy as np
+
+    from gmvae_lib.label.decoding import decoders
+    from gmvae_lib.label.neighbours import asking_decoders
+
+    rows = np.array(list(known))
+    names = np.array([label for label, _ in known.values()])
+    if neighbours is None:
+        return decoders(q)["soft"].fit(q[rows], names).predict(q)
+    decoder = asking_decoders(q, neighbours)[1]["neighbours"]
+    return decoder.fit(rows, names).predict(np.arange(len(q)))
 
 
 def predict(args) -> None:
@@ -212,7 +229,7 @@ def report(args) -> None:
 
     from gmvae_lib.data.images import reading_notes
     from gmvae_lib.report.findings import examine, unlike_training
-    from gmvae_lib.report.pages import accuracy_sentence, report_page
+    from gmvae_lib.report.report_page import accuracy_sentence, report_page
 
     run, images = run_and_images(args)
     q, neighbours = _posterior_and_neighbours(args, run, images)

@@ -15,7 +15,9 @@ from check_book import chromium
 from gmvae_lib.data.image_set import ImageSet
 from gmvae_lib.data.labels import guard, read_marked_labels
 from gmvae_lib.report.findings import examine
-from gmvae_lib.report.pages import data_uri, label_page, report_page
+from gmvae_lib.report.label_page import label_page
+from gmvae_lib.report.report_page import report_page
+from gmvae_lib.report.thumbnails import data_uri
 
 EVIL = "<img src=x onerror=alert(1)>&\"'</script>"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}

@@ -1,284 +1,413 @@
-"use strict";
+// The label page: one picture or one group of pictures at a time.
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const items = data.items; // {index, reason, name, src}
-  const store = "gmvae-labels-" + data.sha256;
-  const byId = function (id) { return document.getElementById(id); };
+  const items = data.items; // {row, path, digest, cluster, batch, random, reason, guess, src, view}
+  const queue = items.map((_, i) => i).filter((i) => items[i].batch > 0);
+  const batches = Math.max(...queue.map((i) => items[i].batch));
+  const groups = groupsOf();
+  const store = openStore(data, show);
+  const byId = (id) => document.getElementById(id);
   const text = byId("text");
-  let labels = load(); // {index: {label, reason}}, of all images of this set
-  let current = 0;
+  const touch = window.matchMedia("(pointer: coarse)").matches;
+
+  let grouped = false; // whole groups, or one picture after the other
+  let current = queue[0]; // an item
+  let group = null; // {cluster, members}, in the place of the current item
   let oneKey = false;
-  let saved = true; // whether the browser keeps the labels
-  let downloaded = true;
-  const history = [];
-  const skipped = new Set();
+  let batch = 1; // suggestions up to this batch are shown
+  let struck = new Set(), skipped = new Set(), left = new Set(); // items, items, clusters
+  let history = []; // [{before: [[row, entry]], current, struck}]
+  let keys = new Map(); // of labels
+  let reminded = 0;
 
-  function load() {
-    const kept = Object.assign({}, data.known);
-    try {
-      const found = JSON.parse(localStorage.getItem(store)) || {};
-      for (const index of Object.keys(found)) {
-        const entry = found[index];
-        if (/^\d+$/.test(index) && entry && typeof entry.label === "string") {
-          kept[index] = { label: entry.label, reason: String(entry.reason || "") };
-        }
-      }
-    } catch (error) { /* nothing kept, or nothing that can be read */ }
-    return kept;
+  // ---- what there is to label ----
+
+  function groupsOf() {
+    const found = new Map();
+    items.forEach((item, i) => {
+      if (item.random) return;
+      if (!found.has(item.cluster)) found.set(item.cluster, []);
+      found.get(item.cluster).push(i);
+    });
+    for (const [cluster, members] of found) if (members.length < 2) found.delete(cluster);
+    return found;
   }
 
-  function keep() {
-    downloaded = false;
-    try {
-      localStorage.setItem(store, JSON.stringify(labels));
-      saved = true;
-    } catch (error) {
-      saved = false;
+  const rowOf = (i) => items[i].row;
+  const done = (i) => store.done(rowOf(i));
+  const shown = () => queue.filter((i) => items[i].batch <= batch);
+  const nameOf = (i) => items[i].path || "image " + items[i].row;
+  // members that are suggested later are part of their group from the start
+  const open = (members) => members.filter((i) => !done(i));
+  const targets = () => (group ? open(group.members).filter((i) => !struck.has(i)) : [current]);
+  const isGroup = (i) => grouped && groups.has(items[i].cluster) && !items[i].random;
+
+  // ---- the guess: the commonest label of the group, the labels so far, the groups like it ----
+
+  function commonest(cluster) {
+    const found = tally(items.filter((item) => item.cluster === cluster)
+      .map((item) => store.label(item.row)).filter(Boolean));
+    const best = Math.max(...found.values());
+    return Array.from(found.keys()).find((label) => found.get(label) === best);
+  }
+
+  function guessOf(i) {
+    const item = items[i];
+    // A picture drawn at random measures the accuracy: a guess would pull the answer its way.
+    if (item.random || (group && group.rest)) return null; // what is left over is something else
+    const own = commonest(item.cluster);
+    if (own) return { label: own, why: "the labels in its group" };
+    if (item.guess) return { label: item.guess, why: "the labels so far" };
+    for (const cluster of data.like[item.cluster] || []) {
+      const label = commonest(cluster);
+      if (label) return { label: label, why: "a group like it" };
     }
+    return null;
   }
 
-  function labelOf(i) {
-    const entry = labels[items[i].index];
-    return entry ? entry.label : "";
+  // ---- labelling ----
+
+  function put(members, fields) {
+    history.push({
+      before: members.map((i) => [rowOf(i), store.get(rowOf(i)) || blank(i)]),
+      current: current, group: group, struck: new Set(struck),
+    });
+    store.put(members.map((i) => [rowOf(i), { ...blank(i), ...fields }]));
+    members.forEach((i) => skipped.delete(i));
   }
+
+  function blank(i) {
+    const item = items[i];
+    return { label: "", flag: "", reason: item.reason, path: item.path, digest: item.digest };
+  }
+
+  function accept(label) {
+    label = label.trim();
+    const guess = guessOf(current);
+    if (!label && guess) label = guess.label;
+    if (!label) return refuse("Type a label first, or skip.");
+    const known = counts();
+    const twin = Array.from(known.keys()).find((other) => other !== label && folded(other) === folded(label));
+    const odd = known.has(label) ? "" : twin ? " New label; there is also " + twin + "." : " New label.";
+    answer({ label: label }, "labelled " + label, odd);
+  }
+
+  function answer(fields, how, more) {
+    const members = targets();
+    if (!members.length) return refuse("All pictures are struck out: nothing to label.");
+    put(members, fields);
+    const what = group ? count(members.length, "picture") : nameOf(members[0]);
+    say(what + " " + (members.length > 1 ? "are " : "is ") + how + "." + (more || ""));
+    struck = new Set();
+    const rest = group ? open(group.members) : [];
+    if (rest.length) {
+      group = { ...group, rest: true };
+      say(count(rest.length, "picture") + " left of this group: label them too, or leave them.");
+      show();
+    } else next();
+  }
+
+  function refuse(message) {
+    say(message, true);
+    if (!group && !touch) text.focus();
+  }
+
+  const folded = (label) => label.normalize("NFKC").toLowerCase().replace(/\s+/g, " ");
+  const sentence = (words) => words[0].toUpperCase() + words.slice(1) + ".";
+  const count = (n, word) => n + " " + word + (n === 1 ? "" : "s");
+
+  function counts() {
+    return tally(store.all().map(([, entry]) => entry.label).filter(Boolean));
+  }
+
+  function undo() {
+    const step = history.pop();
+    if (!step) return;
+    if (step.before) store.put(step.before);
+    if (step.skipped !== undefined) { skipped.delete(step.skipped); left.delete(step.left); }
+    ({ current, group } = step);
+    grouped = Boolean(group);
+    struck = step.struck;
+    say("Undone.");
+    show();
+  }
+
+  function skip() {
+    history.push({ current, group, struck: new Set(struck), skipped: current, left: group && group.cluster });
+    if (group) left.add(group.cluster);
+    else skipped.add(current);
+    say(group ? "The group is left." : nameOf(current) + " is skipped.");
+    next();
+  }
+
+  // ---- moving ----
+
+  function waiting(i, again) {
+    if (isGroup(i)) {
+      const { cluster } = items[i];
+      return (again || !left.has(cluster)) && open(groups.get(cluster)).length > 0;
+    }
+    return !done(i) && (again || !skipped.has(i));
+  }
+
+  function next() {
+    const all = shown(), from = all.indexOf(current);
+    for (const again of [false, true]) {
+      for (let step = 1; step <= all.length; step++) {
+        const i = all[(from + step) % all.length];
+        if (waiting(i, again) && (again || i !== current)) return go(i);
+      }
+    }
+    show();
+  }
+
+  function go(i) {
+    current = i;
+    struck = new Set();
+    group = isGroup(i) ? { cluster: items[i].cluster, members: screenful(items[i].cluster) } : null;
+    show();
+  }
+
+  function screenful(cluster) {
+    const all = groups.get(cluster), waiting = open(all);
+    return (waiting.length ? waiting : all).slice(0, 16);
+  }
+
+  function step(by) {
+    const all = shown();
+    let at = all.indexOf(current);
+    do at += by; while (group && all[at] !== undefined && isGroup(all[at]) && items[all[at]].cluster === group.cluster);
+    if (all[at] !== undefined) go(all[at]);
+  }
+
+  function setGrouped(on) {
+    grouped = on;
+    go(current);
+  }
+
+  // ---- what is on the screen ----
 
   function say(message, bad) {
     byId("status").textContent = message;
     byId("status").classList.toggle("bad", Boolean(bad));
   }
 
-  function set(i, label) {
-    history.push({ i: i, before: labelOf(i), skipped: skipped.has(i) });
-    put(i, label);
-  }
-
-  function put(i, label) {
-    const item = items[i];
-    skipped.delete(i);
-    if (label) labels[item.index] = { label: label, reason: item.reason };
-    else delete labels[item.index];
-    keep();
-  }
-
-  function next(from) {
-    // the next image without a label, skipped ones last
-    for (const again of [false, true]) {
-      for (let step = 1; step <= items.length; step++) {
-        const i = (from + step) % items.length;
-        if (!labelOf(i) && (again || !skipped.has(i))) return i;
-      }
-    }
-    return Math.min(from + 1, items.length - 1);
-  }
-
-  function accept(label) {
-    label = label.trim();
-    if (!label) { say("Type a label first, or skip this image.", true); text.focus(); return; }
-    const i = current;
-    set(i, label);
-    say("Image " + items[i].index + " is labelled " + label + ".");
-    current = next(i);
-    show();
-  }
-
-  function counts() {
-    const found = new Map();
-    for (const index of Object.keys(labels)) {
-      const label = labels[index].label;
-      found.set(label, (found.get(label) || 0) + 1);
-    }
-    return found;
-  }
-
-  // A key for each label: its own character, else a letter of it, else a digit, else a letter.
-  function keysOf(names) {
-    const key = new Map();
-    const taken = new Set();
-    const give = function (name, candidates) {
-      for (const candidate of candidates) {
-        if (!taken.has(candidate)) { taken.add(candidate); key.set(name, candidate); return; }
-      }
-    };
-    const single = names.filter(function (name) { return Array.from(name).length === 1; });
-    for (const name of single) give(name, [name]);
-    for (const name of names) {
-      if (!key.has(name)) {
-        const own = Array.from(name.toLowerCase()).filter(function (c) { return /[a-z0-9]/.test(c); });
-        give(name, own.concat(Array.from("1234567890abcdefghijklmnopqrstuvwxyz")));
-      }
-    }
-    return key;
-  }
-
-  function chips() {
-    const found = counts();
-    const names = Array.from(found.keys()).sort(function (a, b) {
-      return a.localeCompare(b, undefined, { numeric: true });
-    });
-    const keys = keysOf(names);
-    const box = byId("chips");
-    box.replaceChildren();
-    for (const name of names) {
-      const chip = document.createElement("button");
-      chip.type = "button";
-      if (oneKey && keys.has(name)) {
-        const key = document.createElement("kbd");
-        key.textContent = keys.get(name);
-        chip.append(key);
-      }
-      const word = document.createElement("span");
-      word.textContent = name;
-      const count = document.createElement("span");
-      count.className = "count";
-      count.textContent = found.get(name);
-      chip.append(word, count);
-      chip.setAttribute("aria-label", "Label it " + name + ", used " + found.get(name) + " times");
-      if (labelOf(current) === name) chip.setAttribute("aria-current", "true");
-      chip.addEventListener("click", function () { accept(name); });
-      box.append(chip);
-    }
-    return keys;
-  }
-
-  let keys = new Map();
-
   function show() {
-    const item = items[current];
-    const n = items.filter(function (_, i) { return labelOf(i); }).length;
-    const elsewhere = Object.keys(labels).length - n;
-    byId("image").src = item.src;
-    byId("image").alt = "Image " + item.index + (item.name ? ", " + item.name : "");
-    byId("place").textContent = (current + 1) + " of " + items.length;
-    byId("about").textContent = "image " + item.index + (item.name ? " (" + item.name + ")" : "") + "; " + item.reason;
-    text.value = labelOf(current);
+    const all = shown();
+    const n = all.filter(done).length;
+    keys = keysOf(Array.from(counts().keys()));
+    byId("single").hidden = Boolean(group);
+    byId("grid").hidden = !group;
+    byId("strikes").hidden = !group;
+    byId("skip").textContent = group ? "Leave them" : "Skip";
+    const alike = open(groups.get(items[current].cluster) || []).filter((i) => i !== current).length;
+    byId("together-line").hidden = Boolean(group) || !alike || items[current].random;
+    byId("together").textContent = "Label it with " + alike + " like it";
+    if (group) showGroup();
+    else showOne(all);
+    showGuess();
+    showChips();
+    showAll(all, n);
+    byId("count").textContent = n + " of " + all.length;
+    byId("progress").max = all.length;
     byId("progress").value = n;
-    byId("all-title").textContent = n + " of " + items.length + " labelled" +
-      (elsewhere ? ", and " + elsewhere + " before" : "");
-    byId("save").disabled = !Object.keys(labels).length;
+    byId("one").setAttribute("aria-pressed", String(!grouped));
+    byId("groups").setAttribute("aria-pressed", String(grouped));
     byId("undo").disabled = !history.length;
-    byId("back").disabled = current === 0;
-    keys = chips();
-    Array.from(byId("all").children).forEach(function (cell, i) {
-      const button = cell.firstChild;
-      const label = labelOf(i);
-      button.lastChild.textContent = label || (skipped.has(i) ? "skipped" : "");
-      button.classList.toggle("labelled", Boolean(label));
-      button.setAttribute("aria-label", "Image " + items[i].index + ", " + (label ? "labelled " + label : "no label"));
-      if (i === current) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
-    });
-    if (!saved) say("This browser keeps nothing: save labels.csv before you close the page.", true);
-    else if (n === items.length) say("All are labelled. Save labels.csv.");
+    byId("back").disabled = all.indexOf(current) <= 0;
+    byId("keys").setAttribute("aria-pressed", String(oneKey));
     byId("help").textContent = oneKey
-      ? "Press the key on a label; space skips, backspace undoes, Enter types a new label, Esc ends this mode."
-      : "Type and press Enter, or click a label used before. Esc: one key a label.";
-    if (oneKey) { if (document.activeElement === text) text.blur(); }
-    else { text.focus({ preventScroll: true }); text.select(); }
-  }
-
-  function go(i) {
-    current = Math.max(0, Math.min(items.length - 1, i));
-    show();
-  }
-
-  function skip() {
-    if (!labelOf(current)) {
-      history.push({ i: current, before: "", skipped: skipped.has(current) });
-      skipped.add(current);
+      ? "One key a label. Enter: the guess; space: skip; ? for all keys."
+      : "Type and press Enter; Enter alone takes the guess. Esc: one key a label.";
+    showNotices(n === all.length);
+    if (oneKey) text.blur();
+    else if (!touch && !byId("grid").contains(document.activeElement)) {
+      text.focus({ preventScroll: true });
+      text.select();
     }
-    say("Image " + items[current].index + " is skipped.");
-    current = next(current);
+  }
+
+  function showOne(all) {
+    const item = items[current];
+    byId("image").src = item.src;
+    byId("image").alt = nameOf(current);
+    byId("view").hidden = !item.view;
+    if (item.view) byId("view-image").src = item.view;
+    byId("place").textContent = nameOf(current);
+    byId("about").textContent = (all.indexOf(current) + 1) + " of " + all.length + ", " + item.reason;
+    text.value = store.label(item.row);
+    byId("what").textContent = "Label";
+  }
+
+  function showGroup() {
+    text.value = "";
+    byId("what").textContent = "Label of the " + count(targets().length, "picture") + " not struck out";
+    byId("strikes-about").textContent = "Strike out what does not belong here. " + sentence(items[current].reason);
+    fillGrid(byId("grid"), group.members.map((i) => ({
+      id: i, src: items[i].src, name: nameOf(i), label: store.label(rowOf(i)) || store.flag(rowOf(i)),
+      struck: struck.has(i),
+    })));
+  }
+
+  function strike(i, only) {
+    if (done(i) && !only) { put([i], {}); say(nameOf(i) + " has no label again."); }
+    else if (!done(i) && (only || !struck.delete(i))) struck.add(i);
     show();
   }
 
-  function undo() {
-    const last = history.pop();
-    if (!last) return;
-    put(last.i, last.before);
-    if (last.skipped) skipped.add(last.i);
-    current = last.i;
-    say("Undone: image " + items[last.i].index + (last.before ? " is " + last.before + " again." : " has no label again."));
-    show();
+  function showGuess() {
+    const guess = guessOf(current);
+    const given = !group && (store.label(rowOf(current)) || store.flag(rowOf(current)));
+    byId("guess").hidden = !guess || Boolean(given);
+    byId("no-guess").hidden = group || !items[current].random || Boolean(given);
+    if (!guess) return;
+    byId("guess-label").textContent = guess.label;
+    byId("guess-why").textContent = "guessed from " + guess.why;
   }
+
+  function showChips() {
+    const found = counts();
+    const mine = group ? "" : store.label(rowOf(current));
+    const names = Array.from(found.keys()).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    fillChips(byId("chips"), names.map((name) => ({
+      id: name, count: found.get(name), key: oneKey ? keys.get(name) : "", current: name === mine,
+    })));
+    for (const flag of ["unsure", "none"]) {
+      const on = !group && store.flag(rowOf(current)) === (flag === "none" ? NONE : UNSURE);
+      byId(flag).setAttribute("aria-pressed", String(on));
+    }
+  }
+
+  function showAll(all, n) {
+    const more = store.all().filter(([, entry]) => entry.label).length - all.filter((i) => store.label(rowOf(i))).length;
+    byId("all-title").textContent = n + " of " + all.length + " labelled" + (more ? ", and " + more + " besides" : "");
+    fillAll(byId("all"), all.map((i) => ({
+      id: i, src: items[i].src, name: nameOf(i), current: !group && i === current,
+      label: store.label(rowOf(i)) || store.flag(rowOf(i)) || (skipped.has(i) ? "skipped" : ""),
+    })));
+  }
+
+  function showNotices(finished) {
+    const unsaved = store.unsaved();
+    byId("new").textContent = unsaved ? " (" + unsaved + " new)" : "";
+    byId("save").disabled = !store.all().length;
+    byId("finished").hidden = !finished;
+    byId("more").hidden = batch >= batches;
+    const next = queue.filter((i) => items[i].batch === batch + 1).length;
+    byId("more").textContent = "Go on with " + next + " more";
+    if (!store.kept()) say("This browser keeps nothing: save labels.csv before you close the page.", true);
+    else if (unsaved < reminded) reminded = 0;
+    else if (unsaved >= reminded + 50) {
+      reminded = unsaved;
+      say(unsaved + " labels are in no file yet. Save labels.csv now and then.");
+    }
+  }
+
+  // ---- labels that this browser kept from another page ----
+
+  const before = store.elsewhere();
+  byId("before").hidden = !before.length;
+  byId("before-count").textContent = count(before.length, "label");
+  byId("before-yes").addEventListener("click", () => {
+    store.put(before);
+    byId("before").hidden = true;
+    say(count(before.length, "label") + " taken over.");
+    next();
+  });
+  byId("before-no").addEventListener("click", () => { byId("before").hidden = true; });
+
+  // ---- saving ----
+
+  function save(name, text, type) {
+    store.merge();
+    download(name, text(store.all()), type);
+    say(count(store.all().length, "answer") + " in " + name + ", where your downloads go.");
+  }
+
+  byId("save").addEventListener("click", () => {
+    save("labels.csv", asCsv, "text/csv");
+    store.markSaved();
+    showNotices(shown().every(done));
+  });
+  byId("label-studio").addEventListener("click", () => save("label-studio.json", asLabelStudio, "application/json"));
+  byId("fiftyone").addEventListener("click", () => save("labels.json", asFiftyOne, "application/json"));
+  byId("anew").addEventListener("click", () => byId("anew-dialog").showModal());
+  byId("anew-yes").addEventListener("click", () => {
+    store.startAnew();
+    history = [];
+    skipped = new Set();
+    left = new Set();
+    batch = 1;
+    say("All labels given on this page are gone.");
+    go(queue[0]);
+  });
+  window.addEventListener("beforeunload", (event) => {
+    if (!store.kept() && store.unsaved()) event.preventDefault();
+  });
+
+  // ---- events ----
+
+  const flag = (name) => answer({ flag: name }, "marked “" + name + "”");
+  const actions = {
+    back: () => step(-1), skip: skip, undo: undo, one: () => setGrouped(false), groups: () => setGrouped(true),
+    together: () => setGrouped(true), unsure: () => flag(UNSURE), none: () => flag(NONE),
+    guess: () => accept(""), keys: toggleKeys, zoom: () => zoom(items[current]),
+    more: () => { batch += 1; say(""); next(); }, "help-button": () => byId("help-dialog").showModal(),
+    invert: () => { struck = new Set(open(group.members).filter((i) => !struck.has(i))); show(); },
+  };
+  for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("click", action);
+  byId("form").addEventListener("submit", (event) => { event.preventDefault(); accept(text.value); });
+  roving(byId("grid"), (id, only) => strike(Number(id), only));
+  byId("grid").addEventListener("contextmenu", (event) => {
+    const button = event.target.closest("button");
+    if (button) { event.preventDefault(); zoom(items[Number(button.dataset.id)]); }
+  });
+  roving(byId("chips"), accept);
+  roving(byId("all"), (id) => {
+    grouped = false;
+    go(Number(id));
+    byId("single").scrollIntoView({ block: "nearest" });
+  });
 
   function toggleKeys() {
     oneKey = !oneKey;
-    byId("keys").setAttribute("aria-pressed", String(oneKey));
     show();
   }
 
-  // RFC 4180; a label that a spreadsheet would run as a formula gets an apostrophe, which
-  // gmvae_lib takes off again (labels.py).
-  function field(value) {
-    return /[",\r\n]/.test(value) ? '"' + value.replaceAll('"', '""') + '"' : value;
+  function zoom(item) {
+    byId("zoom-image").src = item.src;
+    byId("zoom-image").alt = item.path;
+    byId("zoom-dialog").showModal();
   }
 
-  function guard(label) {
-    const bare = label.replace(/^'+/, "");
-    const risky = /^[=@\t\r]./s.test(bare) || (/^[+-]/.test(bare) && !/^[+-][0-9.]*$/.test(bare));
-    return risky ? "'" + label : label;
-  }
-
-  function csv() {
-    const lines = ["index,label,reason"];
-    const all = Object.keys(labels).map(Number).sort(function (a, b) { return a - b; });
-    for (const index of all) {
-      lines.push(index + "," + field(guard(labels[index].label)) + "," + field(labels[index].reason));
-    }
-    return lines.join("\r\n") + "\r\n";
-  }
-
-  byId("form").addEventListener("submit", function (event) { event.preventDefault(); accept(text.value); });
-  byId("back").addEventListener("click", function () { go(current - 1); });
-  byId("skip").addEventListener("click", skip);
-  byId("undo").addEventListener("click", undo);
-  byId("keys").addEventListener("click", toggleKeys);
-  byId("save").addEventListener("click", function () {
-    const link = document.createElement("a");
-    const url = URL.createObjectURL(new Blob([csv()], { type: "text/csv;charset=utf-8" }));
-    link.href = url;
-    link.download = "labels.csv";
-    document.body.append(link);
-    link.click();
-    link.remove();
-    setTimeout(function () { URL.revokeObjectURL(url); }, 1000);
-    downloaded = true;
-    say(Object.keys(labels).length + " labels are in labels.csv, where your downloads go.");
-  });
-  document.addEventListener("keydown", function (event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (event.key === "Escape") { event.preventDefault(); toggleKeys(); return; }
-    if (document.activeElement === text) return;
-    if (!oneKey) return;
-    const onButton = document.activeElement && document.activeElement.tagName === "BUTTON";
-    if (event.key === "Enter" && !onButton) { event.preventDefault(); text.focus(); text.select(); return; }
-    if (event.key === " " && !onButton) { event.preventDefault(); skip(); return; }
-    if (event.key === "Backspace") { event.preventDefault(); undo(); return; }
-    if (event.key === "ArrowLeft") { go(current - 1); return; }
-    if (event.key === "ArrowRight") { go(current + 1); return; }
-    for (const entry of keys) {
-      if (entry[1] === event.key) { event.preventDefault(); accept(entry[0]); return; }
-    }
-  });
-  window.addEventListener("beforeunload", function (event) {
-    if (!saved && !downloaded) event.preventDefault();
+  document.addEventListener("keydown", (event) => {
+    const plain = !(event.ctrlKey || event.metaKey || event.altKey || event.isComposing);
+    const focus = document.activeElement;
+    const typing = focus === text;
+    if (document.querySelector("dialog[open]")) return;
+    const act = (action, ...values) => { event.preventDefault(); action(...values); };
+    if ((event.ctrlKey || event.metaKey) && event.key === "z" && !(typing && text.value)) return act(undo);
+    if (!plain) return;
+    if (event.key === "Escape") return act(toggleKeys);
+    if (event.key === "Enter" && event.shiftKey) return act(setGrouped, !grouped);
+    if (typing) return;
+    const inGrid = byId("grid").contains(focus);
+    const onButton = focus && focus.tagName === "BUTTON" && !inGrid;
+    if (inGrid && event.key === "+") return act(zoom, items[Number(focus.dataset.id)]);
+    if (event.key === "Enter" && !onButton) return act(guessOf(current) ? accept : () => text.focus(), "");
+    if (event.key === "?") return act(actions["help-button"]);
+    if (event.key === "Backspace") return act(undo);
+    if (!oneKey) { if (inGrid && event.key.length === 1 && event.key !== " ") text.focus(); return; }
+    if (event.key === " " && !onButton && !inGrid) return act(skip);
+    if (event.key === "ArrowLeft" && !inGrid) return act(step, -1);
+    if (event.key === "ArrowRight" && !inGrid) return act(step, 1);
+    if (event.key === "/") return act(() => { text.focus(); text.select(); });
+    if (event.key === ",") return act(flag, UNSURE);
+    if (event.key === ".") return act(flag, NONE);
+    for (const [label, key] of keys) if (key === event.key) return act(accept, label);
   });
 
-  items.forEach(function (item, i) {
-    const cell = document.createElement("li");
-    const button = document.createElement("button");
-    const image = document.createElement("img");
-    image.src = item.src;
-    image.alt = "";
-    image.className = byId("image").className;
-    button.type = "button";
-    button.append(image, document.createElement("span"));
-    button.addEventListener("click", function () { go(i); byId("image").scrollIntoView({ block: "nearest" }); });
-    cell.append(button);
-    byId("all").append(cell);
-  });
-  current = items.findIndex(function (_, i) { return !labelOf(i); });
-  if (current < 0) current = 0;
-  if (Object.keys(labels).length) say("Labels from before are back.");
-  show();
+  if (store.all().length) say("Labels from before are back.");
+  while (batch < batches && queue.some((i) => items[i].batch > batch && done(i))) batch += 1;
+  go(shown().find((i) => !done(i)) ?? queue[0]);
 })();

@@ -1,107 +1,23 @@
-"""HTML pages in one file each, pictures included: they need no network and no server.
+"""The page that shows what the labels are worth."""
 
-Whatever comes from file names or labels passes `html.escape`, or `_json` inside a script.
-"""
-
-import base64
-import io
-import json
+import secrets
 import shlex
 from datetime import datetime
-from functools import cache
 from html import escape
-from importlib.resources import files
 from string import Template
 
 import numpy as np
 
 from gmvae_lib import __version__
+from gmvae_lib.data.labels import AT_RANDOM
+from gmvae_lib.report.html import as_json, template, templates
+from gmvae_lib.report.label_page import identity, known_entries, set_digest
+from gmvae_lib.report.thumbnails import CRISP_UP_TO, seen, small_uri, small_uris
 
-CRISP_UP_TO = 64  # pixels a side: smaller pictures are enlarged in squares, larger ones smoothly
 STRIP, STRIP_SIDE = 8, 48  # typical images of a cluster, and their pixels a side, at most
-THUMB_SIDE = 96
+THUMB_SIDE, THUMB_BUDGET = 128, 1_000_000  # pixels a side, and bytes of each list
 MOST_CLUSTERS = 200  # on a page
 THRESHOLDS = (0.5, 0.8, 0.9)
-
-
-@cache
-def _template(name) -> str:
-    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
-
-
-def _json(value) -> str:
-    """JSON that can stand inside a script element."""
-    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def data_uri(image) -> str:
-    """A picture, uint8 [H, W] or [H, W, 3], as the address of a PNG that holds all of it."""
-    from PIL import Image
-
-    return _uri(Image.fromarray(np.asarray(image)), "PNG", optimize=True)
-
-
-def _small_uri(image, side=None) -> str:
-    """The like at most ``side`` pixels a side, and as a JPEG where a PNG would be large."""
-    from PIL import Image
-
-    picture = Image.fromarray(image)
-    if side is not None:
-        picture.thumbnail((side, side))
-    if picture.mode == "L" and picture.height <= CRISP_UP_TO:
-        return _uri(picture, "PNG", optimize=True)
-    return _uri(picture, "JPEG", quality=75)
-
-
-def _uri(picture, kind, **options) -> str:
-    packed = io.BytesIO()
-    picture.save(packed, kind, **options)
-    content = base64.b64encode(packed.getvalue()).decode("ascii")
-    return f"data:image/{kind.lower()};base64,{content}"
-
-
-def _crisp(images) -> str:
-    return "crisp" if max(images.images.shape[1:3]) <= CRISP_UP_TO else ""
-
-
-def label_page(images, table, known=None) -> str:
-    """The page on which a person labels the images that `choosing.suggest` chose.
-
-    It keeps the labels in the browser, under the sha256 of the images, and saves them as a CSV with
-    the columns index, label, reason.
-
-    Parameters
-    ----------
-    images : ImageSet. table : DataFrame with the columns index and reason.
-    known : {index: (label, reason)}, labels given before; they are saved with the new ones.
-    """
-    known = {
-        int(index): {"label": str(label), "reason": str(reason)}
-        for index, (label, reason) in (known or {}).items()
-    }
-    names = images.extra.get("path")
-    items = [
-        {
-            "index": int(row.index_),
-            "reason": row.reason,
-            "name": "" if names is None else str(names[row.index_]),
-            "src": data_uri(images.images[row.index_]),
-        }
-        for row in table.rename(columns={"index": "index_"}).itertuples(index=False)
-    ]
-    return Template(_template("label.html")).substitute(
-        version=__version__,
-        name=escape(str(images.provenance["name"])),
-        n=len(items),
-        others=f"{len(images) - len(items) - len(known):,}",
-        crisp=_crisp(images),
-        style=_template("page.css"),
-        script=_template("label.js"),
-        data=_json({"sha256": images.provenance["sha256"], "items": items, "known": known}),
-    )
-
-
-# ---------------------------------------------------------------------- report
 
 
 def accuracy_sentence(accuracy) -> str:
@@ -119,11 +35,15 @@ def accuracy_sentence(accuracy) -> str:
     return f"{expected}not measured: this is what the decoder's confidence says"
 
 
+def _crisp(images) -> str:
+    return "crisp" if max(images.images.shape[1:3]) <= CRISP_UP_TO else ""
+
+
 def _range(accuracy) -> str:
     return f"{accuracy.low:.0%} to {accuracy.high:.0%}"
 
 
-def report_page(images, findings, run, source, labels, notes=()) -> str:
+def report_page(images, findings, run, source, labels, notes=(), known=None) -> str:
     """The page that shows `report.examine`'s findings.
 
     Parameters
@@ -131,6 +51,8 @@ def report_page(images, findings, run, source, labels, notes=()) -> str:
     images : ImageSet. findings : report.Findings. run, source, labels : the run's folder, the
         images and the labels, as given to the command line.
     notes : further warnings.
+    known : {index: (label, reason)}, all rows of the file of labels, which corrections are saved
+        with; by default the labels of the findings.
     """
     names = [escape(str(name)) for name in findings.classes]
     unlabelled = np.ones(len(images), bool)
@@ -140,9 +62,9 @@ def report_page(images, findings, run, source, labels, notes=()) -> str:
     sentence = accuracy_sentence(findings.accuracy)
     told = confidence[unlabelled] if unlabelled.any() else confidence
     measured = findings.accuracy.how == "random"
-    return Template(_template("report.html")).substitute(
+    return Template(template("report.html")).substitute(
         version=__version__,
-        style=_template("page.css"),
+        style=template("page.css"),
         name=escape(str(images.provenance["name"])),
         run=escape(str(run)),
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -185,7 +107,40 @@ def report_page(images, findings, run, source, labels, notes=()) -> str:
             "--budget 50 --out to_label_next.csv --page label_next.html"
         ),
         how=_how(findings),
+        script=templates("store.js", "export.js", "check.js"),
+        data=_corrections(images, findings, known),
     )
+
+
+def _corrections(images, findings, known) -> str:
+    """What the script needs for corrections: the pictures shown, and all labels."""
+    names = [str(name) for name in findings.classes]
+    if known is None:
+        given = zip(findings.index, findings.given, findings.at_random, strict=True)
+        known = {row: (names[label], AT_RANDOM if drawn else "") for row, label, drawn in given}
+    lists = (findings.contradicted["index"], findings.doubtful, findings.next_to_label)
+    reasons = ("corrected in the report", "doubtful in the report", "suggested in the report")
+    items = {
+        int(row): identity(images, row)
+        | {"reason": reason, "options": [names[label] for label in _likeliest(findings, row)]}
+        for rows, reason in zip(lists, reasons, strict=True)
+        for row in rows
+    }
+    return as_json(
+        {
+            "id": secrets.token_hex(8),
+            "set": set_digest(images),
+            "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
+            "items": list(items.values()),
+            "known": known_entries(images, known),
+            "classes": names,
+        }
+    )
+
+
+def _likeliest(findings, row):
+    """The two labels that the decoder finds likeliest for an image."""
+    return np.argsort(-findings.proba[row], kind="stable")[:2]
 
 
 _GAIN_NOTE = (
@@ -328,7 +283,7 @@ def _card(images, findings, row, names) -> str:
     text = f'<p class="flag">{flag}</p>' if flag else f"<p>labels: {votes}</p>"
     return (
         f'<li id="c{row.component}"{" class=odd" if flag else ""}>'
-        f'<img src="{_small_uri(_strip(images.images[members]))}" class="{_crisp(images)}" '
+        f'<img src="{small_uri(_strip(seen(images, members)))}" class="{_crisp(images)}" '
         f'alt="{len(members)} typical images of cluster {row.component}">'
         f"<h3>{name}{doubt}<span>cluster {row.component}, {row.weight:.1%}</span></h3>{text}</li>"
     )
@@ -350,22 +305,23 @@ def _strip(pictures) -> np.ndarray:
 
 
 def _pictures(images, index, text_of) -> str:
+    index = [int(i) for i in index]
     paths = images.extra.get("path")
     items = []
-    for i in index:
-        file = "" if paths is None else f"<br>{escape(str(paths[i]))}"
+    for i, address in zip(index, small_uris(images, index, THUMB_SIDE, THUMB_BUDGET), strict=True):
+        name = f"image {i}" if paths is None else str(paths[i])
         items.append(
-            f'<li><img src="{_small_uri(images.images[i], THUMB_SIDE)}" class="{_crisp(images)}" '
-            f'alt="Image {i}">{text_of(i)}<br>'
-            f'<span class="soft">image {i}{file}</span></li>'
+            f'<li data-row="{i}"><img src="{address}" class="{_crisp(images)}" '
+            f'alt="{escape(name)}"><span class="soft">{escape(name)}</span><br>{text_of(i)}</li>'
         )
     return "\n".join(items)
 
 
 def _opinion(findings, names, i) -> str:
     """What the decoder says of an image: its two likeliest labels."""
-    best = np.argsort(-findings.proba[i], kind="stable")[:2]
-    first, *others = [f"{names[label]} {findings.proba[i, label]:.0%}" for label in best]
+    first, *others = [
+        f"{names[label]} {findings.proba[i, label]:.0%}" for label in _likeliest(findings, i)
+    ]
     return f"<strong>{first}</strong>" + "".join(f", {other}" for other in others)
 
 
