@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image
 
 from gmvae_lib.data.images import rendered_letters
-from gmvae_lib.data.labels import read_labels
+from gmvae_lib.data.labels import AT_RANDOM, read_labels
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.report.findings import measured
 from gmvae_lib.vae.runs import environment
@@ -66,7 +66,8 @@ def loop(folder: Path) -> dict:
     table = pd.read_csv(folder / "to_label.csv")
     table["label"] = truth[table["index"]]
     table.to_csv(folder / "labels.csv", index=False)
-    table[:CHOSEN].to_csv(folder / "chosen.csv", index=False)
+    chosen = table[~table["reason"].str.startswith(AT_RANDOM)]
+    chosen.to_csv(folder / "chosen.csv", index=False)
     gmvae("predict", f"{on} --labels chosen.csv --out predictions.csv")
     said = gmvae("report", f"{on} --labels labels.csv --out report.html")
     said_without_random = gmvae("report", f"{on} --labels chosen.csv --out report_chosen.html")
@@ -76,7 +77,7 @@ def loop(folder: Path) -> dict:
         "pictures": PICTURES,
         "chosen": len(read_labels(folder / "chosen.csv").entries),
         "random": RANDOM,
-        "accuracy": accuracy(folder, "predictions.csv", truth, table["index"][:CHOSEN]),
+        "accuracy": accuracy(folder, "predictions.csv", truth, chosen["index"]),
         "accuracy_with_random": accuracy(folder, "predictions_all.csv", truth, table["index"]),
         "report_said": said.partition(": ")[2],
         "report_said_without_random": said_without_random.partition(": ")[2],

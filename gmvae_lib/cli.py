@@ -171,13 +171,13 @@ def _guesses(q, neighbours, known):
     import numpy as np
 
     from gmvae_lib.label.decoding import decoders
-    from gmvae_lib.label.neighbours import asking_decoders
+    from gmvae_lib.label.neighbours import neighbour_decoder
 
     rows = np.array(list(known))
     names = np.array([label for label, _ in known.values()])
     if neighbours is None:
         return decoders(q)["soft"].fit(q[rows], names).predict(q)
-    decoder = asking_decoders(q, neighbours)[1]["neighbours"]
+    decoder = neighbour_decoder(q, neighbours)
     return decoder.fit(rows, names).predict(np.arange(len(q)))
 
 

@@ -8,12 +8,14 @@ from string import Template
 import numpy as np
 
 from gmvae_lib import __version__
+from gmvae_lib.data.identity import printable
 from gmvae_lib.data.labels import AT_RANDOM
 from gmvae_lib.report.html import as_json, template, templates
 from gmvae_lib.report.thumbnails import data_uri, seen, small_uris
 
-SIDE, GROUP_SIDE = 256, 128  # pixels a side, at most: suggested pictures, and those of groups
-BUDGET, GROUP_BUDGET = 6_000_000, 5_000_000  # bytes; the pictures get smaller to keep to them
+# What is asked now, what later, and what groups add: pixels a side at most, and bytes, for which
+# the pictures get smaller. With the model's views the page stays below 10 MB.
+SIZES = {"now": (256, 3_500_000), "later": (256, 3_000_000), "group": (128, 2_500_000)}
 SCRIPTS = ("store.js", "export.js", "parts.js", "label.js")
 
 
@@ -34,12 +36,11 @@ def label_page(images, table, known=None, guesses=None) -> str:
     """
     table = _complete(table)
     known = known or {}
-    asked = table["batch"].to_numpy() > 0
-    rows = table["index"].to_numpy()
-    sources = dict(
-        zip(rows[~asked], small_uris(images, rows[~asked], GROUP_SIDE, GROUP_BUDGET), strict=True)
-    )
-    sources |= dict(zip(rows[asked], small_uris(images, rows[asked], SIDE, BUDGET), strict=True))
+    batch, rows = table["batch"].to_numpy(), table["index"].to_numpy()
+    asked = batch > 0
+    sources = {}
+    for name, part in {"now": batch == 1, "later": batch > 1, "group": batch == 0}.items():
+        sources |= zip(rows[part], small_uris(images, rows[part], *SIZES[name]), strict=True)
     views = _views(images, rows[asked])
     items = [
         {
@@ -67,7 +68,7 @@ def label_page(images, table, known=None, guesses=None) -> str:
             {
                 # of its own in the browser: labels from another page count if the reader says so
                 "id": secrets.token_hex(8),
-                "set": set_digest(images),
+                "set": images.set_digest,
                 "written": now,
                 "items": items,
                 "like": {c: list(others) for c, others in like.items()},
@@ -78,18 +79,9 @@ def label_page(images, table, known=None, guesses=None) -> str:
 
 
 def identity(images, row) -> dict:
-    """What a label belongs to: row, path and digest of the picture; "" where there is none."""
-    paths = images.extra.get("path")
-    digests = getattr(images, "digests", None)
-    return {
-        "row": int(row),
-        "path": "" if paths is None else str(paths[row]),
-        "digest": "" if digests is None else str(digests[row]),
-    }
-
-
-def set_digest(images) -> str:
-    return getattr(images, "set_digest", None) or images.provenance["sha256"]
+    """What a label belongs to: row, path ("" in arrays) and digest of the image."""
+    path = "" if images.paths is None else printable(images.paths[row])
+    return {"row": int(row), "path": path, "digest": str(images.digests[row])}
 
 
 def known_entries(images, known) -> list[dict]:
@@ -115,6 +107,6 @@ def _complete(table):
 
 def _views(images, rows) -> dict[int, str]:
     """Pictures of what the model sees, where that is not the original itself: {row: address}."""
-    if images.extra.get("path") is None or not len(rows):
+    if images.paths is None or not len(rows):
         return {}
     return dict(zip(rows.tolist(), map(data_uri, seen(images, rows)), strict=True))

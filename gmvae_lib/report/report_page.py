@@ -9,9 +9,10 @@ from string import Template
 import numpy as np
 
 from gmvae_lib import __version__
+from gmvae_lib.data.identity import printable
 from gmvae_lib.data.labels import AT_RANDOM
 from gmvae_lib.report.html import as_json, template, templates
-from gmvae_lib.report.label_page import identity, known_entries, set_digest
+from gmvae_lib.report.label_page import identity, known_entries
 from gmvae_lib.report.thumbnails import CRISP_UP_TO, seen, small_uri, small_uris
 
 STRIP, STRIP_SIDE = 8, 48  # typical images of a cluster, and their pixels a side, at most
@@ -122,14 +123,20 @@ def _corrections(images, findings, known) -> str:
     reasons = ("corrected in the report", "doubtful in the report", "suggested in the report")
     items = {
         int(row): identity(images, row)
-        | {"reason": reason, "options": [names[label] for label in _likeliest(findings, row)]}
+        | {
+            "reason": reason,
+            "options": [
+                (names[label], f"{findings.proba[row, label]:.0%}")
+                for label in _likeliest(findings, row)
+            ],
+        }
         for rows, reason in zip(lists, reasons, strict=True)
         for row in rows
     }
     return as_json(
         {
             "id": secrets.token_hex(8),
-            "set": set_digest(images),
+            "set": images.set_digest,
             "written": datetime.now().strftime("%Y-%m-%d %H:%M"),
             "items": list(items.values()),
             "known": known_entries(images, known),
@@ -306,10 +313,9 @@ def _strip(pictures) -> np.ndarray:
 
 def _pictures(images, index, text_of) -> str:
     index = [int(i) for i in index]
-    paths = images.extra.get("path")
     items = []
     for i, address in zip(index, small_uris(images, index, THUMB_SIDE, THUMB_BUDGET), strict=True):
-        name = f"image {i}" if paths is None else str(paths[i])
+        name = f"image {i}" if images.paths is None else printable(images.paths[i])
         items.append(
             f'<li data-row="{i}"><img src="{address}" class="{_crisp(images)}" '
             f'alt="{escape(name)}"><span class="soft">{escape(name)}</span><br>{text_of(i)}</li>'
@@ -322,7 +328,8 @@ def _opinion(findings, names, i) -> str:
     first, *others = [
         f"{names[label]} {findings.proba[i, label]:.0%}" for label in _likeliest(findings, i)
     ]
-    return f"<strong>{first}</strong>" + "".join(f", {other}" for other in others)
+    others = "".join(f", {other}" for other in others)
+    return f'<span class="opinion"><strong>{first}</strong>{others}</span>'
 
 
 def _contradicted(images, table, names) -> str:

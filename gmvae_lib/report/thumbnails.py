@@ -24,17 +24,16 @@ def data_uri(image) -> str:
 def small_uri(picture, side=None) -> str:
     """A Pillow picture or uint8 array, at most ``side`` pixels a side, as the address of an image.
 
-    Small grey ones are PNGs, which are exact; others JPEGs, which are light.
+    Small ones are PNGs, which are exact; others JPEGs, which are light.
     """
     from PIL import Image
 
     picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture.copy()
     if side is not None:
         picture.thumbnail((side, side))
-    small = max(picture.size) <= PNG_UP_TO
-    if small and picture.mode == "L":
+    if max(picture.size) <= (PNG_UP_TO if picture.mode == "L" else CRISP_UP_TO):
         return _uri(picture, "PNG", optimize=True)
-    return _uri(picture, "JPEG", quality=90 if small else 75)
+    return _uri(picture, "JPEG", quality=80)
 
 
 def small_uris(images, rows, side, budget) -> list[str]:
@@ -54,11 +53,11 @@ def original(images, row):
     """The Pillow picture of a row: the file it was read from, if it is there, or the row itself."""
     from PIL import Image
 
-    paths = images.extra.get("path")
-    if paths is not None:
+    if images.paths is not None:
+        path = Path(images.provenance["source"]) / images.paths[row]
         try:
-            return _open_picture(Path(images.provenance["source"]) / str(paths[row]), colour=True)
-        except InputError:  # moved or lost since it was read
+            return _open_picture(path, path.read_bytes(), colour=True)
+        except (InputError, OSError):  # moved or lost since it was read
             pass
     return Image.fromarray(seen(images, [row])[0])
 

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from gmvae_lib.data.labels import AT_RANDOM
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.choosing import add_random, max_herding, one_a_cluster, suggest
+from gmvae_lib.label.choosing import (
+    GROUP,
+    add_random,
+    label_queue,
+    max_herding,
+    one_a_cluster,
+    suggest,
+)
 
 # three components of weight 2.2, 1.9 and 0.9 over five images; nothing falls to the fourth
 Q = np.array(
@@ -171,10 +178,48 @@ def test_random_images_are_a_fair_sample_of_those_without_a_label():
         drawn = add_random(table, q, 20, seed, known)
         marked = drawn["reason"].str.contains(AT_RANDOM)
         assert marked.sum() == 20 and drawn["index"].is_unique
-        assert drawn["index"][:12].tolist() == table["index"].tolist()
+        chosen = ~drawn["reason"].str.startswith(AT_RANDOM)
+        assert drawn["index"][chosen].tolist() == table["index"].tolist()
+        # interleaved, so that whoever stops early has labelled some of both
+        assert abs(chosen[: len(drawn) // 2].sum() - 6) <= 1
         hits[drawn.loc[marked, "index"]] += 1
     assert hits[:10].sum() == 0
     # 400 draws of 20 of 50: 160 each, standard deviation 9.8; chosen ones as often as others
     assert np.abs(hits[10:] - 160).max() < 45
     with pytest.raises(InputError, match="found 51, expected 1 to 50"):
         add_random(table, q, 51, 0, known)
+
+
+def test_a_queue_begins_with_what_is_suggested_now():
+    q = posterior(400, 8, 0)
+    queue = label_queue(q, 20, random=10, seed=3, known=[1, 2])
+    now = add_random(suggest(q, 20, known=[1, 2]), q, 10, 3, [1, 2])
+    first = queue[queue["batch"] == 1]
+    assert first["index"].tolist() == now["index"].tolist()
+    assert first["reason"].tolist() == now["reason"].tolist()
+    assert queue["index"].is_unique and not queue["index"].isin([1, 2]).any()
+    for batch in (2, 3):  # what would be suggested once the batches before have labels
+        before = queue["index"][queue["batch"].between(1, batch - 1)].tolist() + [1, 2]
+        then = add_random(suggest(q, 20, known=before), q, 10, 3, before)
+        assert queue["index"][queue["batch"] == batch].tolist() == then["index"].tolist()
+
+
+def test_groups_are_of_one_cluster_and_spread_over_its_typical_part():
+    q = posterior(3000, 5, 0)
+    queue = label_queue(q, 10, random=40)
+    component = q.argmax(axis=1)
+    assert (queue["cluster"] == component[queue["index"]]).all()
+    alone = queue["reason"].str.startswith(AT_RANDOM)
+    for cluster, group in queue[~alone].groupby("cluster"):
+        members = np.flatnonzero(component == cluster)
+        place = np.argsort(np.argsort(-q[members, cluster]))
+        shown = place[np.isin(members, group["index"][group["batch"] == 0])] / len(members)
+        assert GROUP <= len(group) <= GROUP + 3 and shown.max() < 0.76
+        assert np.diff(np.sort(shown)).max() < 1 / len(shown)
+        assert len(group["like"].iloc[0]) == 4 and cluster not in group["like"].iloc[0]
+
+
+def test_a_queue_ends_with_the_images():
+    q = posterior(30, 4, 0)
+    queue = label_queue(q, 12, random=5)
+    assert sorted(queue["index"]) == list(range(30)) and (queue["batch"] > 0).all()

@@ -37,13 +37,17 @@
     input.placeholder = "label";
     input.maxLength = 200;
     input.addEventListener("change", () => label(row, input.value));
-    const buttons = item.options.map((option) => {
+    const buttons = item.options.map(([option, share]) => {
       const button = document.createElement("button");
+      const small = document.createElement("small");
+      small.textContent = " " + share;
       button.type = "button";
-      button.value = button.textContent = option;
+      button.value = option;
+      button.append(option, small);
       button.addEventListener("click", () => label(row, option));
       return button;
     });
+    for (const opinion of node.querySelectorAll(".opinion")) opinion.remove(); // the buttons say it
     box.append(...buttons, input);
     node.append(box);
     places.push({ row, buttons, input, node });

@@ -182,7 +182,9 @@
 
   function setGrouped(on) {
     grouped = on;
-    go(current);
+    const all = shown(), from = all.indexOf(current);
+    const ahead = all.slice(from).concat(all.slice(0, from)).find((i) => isGroup(i) && waiting(i));
+    go(on && ahead !== undefined ? ahead : current);
   }
 
   // ---- what is on the screen ----
@@ -290,7 +292,7 @@
   function showNotices(finished) {
     const unsaved = store.unsaved();
     byId("new").textContent = unsaved ? " (" + unsaved + " new)" : "";
-    byId("save").disabled = !store.all().length;
+    byId("save").disabled = !store.all().length && !unsaved;
     byId("finished").hidden = !finished;
     byId("more").hidden = batch >= batches;
     const next = queue.filter((i) => items[i].batch === batch + 1).length;
@@ -327,20 +329,23 @@
   byId("save").addEventListener("click", () => {
     save("labels.csv", asCsv, "text/csv");
     store.markSaved();
-    showNotices(shown().every(done));
+    show();
   });
   byId("label-studio").addEventListener("click", () => save("label-studio.json", asLabelStudio, "application/json"));
   byId("fiftyone").addEventListener("click", () => save("labels.json", asFiftyOne, "application/json"));
   byId("anew").addEventListener("click", () => byId("anew-dialog").showModal());
-  byId("anew-yes").addEventListener("click", () => {
+  byId("anew-dialog").addEventListener("close", (event) => {
+    if (event.target.returnValue !== "forget") return;
     store.startAnew();
     history = [];
     skipped = new Set();
     left = new Set();
     batch = 1;
-    say("All labels given on this page are gone.");
+    say("All labels given on this page are forgotten.");
     go(queue[0]);
   });
+  document.addEventListener("click", () => { byId("menu").open = false; });
+  byId("menu").querySelector("summary").addEventListener("click", (event) => event.stopPropagation());
   window.addEventListener("beforeunload", (event) => {
     if (!store.kept() && store.unsaved()) event.preventDefault();
   });
@@ -397,7 +402,7 @@
     if (event.key === "Enter" && !onButton) return act(guessOf(current) ? accept : () => text.focus(), "");
     if (event.key === "?") return act(actions["help-button"]);
     if (event.key === "Backspace") return act(undo);
-    if (!oneKey) { if (inGrid && event.key.length === 1 && event.key !== " ") text.focus(); return; }
+    if (!oneKey) { if (event.key.length === 1 && event.key !== " ") text.focus(); return; }
     if (event.key === " " && !onButton && !inGrid) return act(skip);
     if (event.key === "ArrowLeft" && !inGrid) return act(step, -1);
     if (event.key === "ArrowRight" && !inGrid) return act(step, 1);

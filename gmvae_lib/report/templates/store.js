@@ -31,10 +31,11 @@ function openStore(data, onChange) {
     }
   }
 
-  // Take over what another tab has written: of each row the newer entry.
+  // Take over what another tab has written, of each row the newer entry; return whether it lacks
+  // some of ours: browsers bring what one tab keeps to the other a little late.
   function merge() {
     const found = read(key);
-    if (!found) return;
+    if (!found) return entries.size > 0;
     if (found.since > since) forget(found.since);
     for (const [row, theirs] of Object.entries(found.entries)) {
       const mine = entries.get(Number(row));
@@ -43,6 +44,8 @@ function openStore(data, onChange) {
       if (!mine || theirs.at > mine.at) entries.set(Number(row), theirs);
       else if (theirs.at === mine.at) mine.saved = mine.saved || theirs.saved;
     }
+    const there = (row) => (found.entries[row] || { at: 0 }).at;
+    return Array.from(entries).some(([row, entry]) => entry.at > there(row));
   }
 
   function write() {
@@ -87,7 +90,9 @@ function openStore(data, onChange) {
   begin();
   merge();
   window.addEventListener("storage", (event) => {
-    if (event.key === key) { merge(); onChange(); }
+    if (event.key !== key) return;
+    if (merge()) write();
+    onChange();
   });
   return {
     get: (row) => entries.get(row),
