@@ -2,7 +2,7 @@
 
 A build can be green while pages are empty (execution off, stale doctrees, a chapter that raised),
 so this looks at the HTML itself. Run it after `jupyter-book build book/`:
-`python tools/check_book.py`. It prints one line per fault and exits with 1 if there is any.
+`python tools/check_book.py`, which prints one line per fault and exits with 1 if there is any.
 """
 
 import shutil

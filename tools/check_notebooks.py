@@ -1,6 +1,6 @@
 """Check the committed chapters: executed from the top, with outputs, without errors or noise.
 
-Run `python tools/check_notebooks.py`. It prints one line per fault and exits with 1 if there is any.
+`python tools/check_notebooks.py` prints one line per fault and exits with 1 if there is any.
 """
 
 import sys
