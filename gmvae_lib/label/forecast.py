@@ -121,7 +121,7 @@ def labels_for_accuracy(curve, accuracy) -> LabelsNeeded:
             return float("inf")
         at = int(np.searchsorted(rising, accuracy))
         if at == 0:
-            return float(np.exp(logs[0]))
+            return float(curve["n_labels"].iloc[0])
         part = (accuracy - rising[at - 1]) / (rising[at] - rising[at - 1])
         return float(np.round(np.exp(logs[at - 1] + part * (logs[at] - logs[at - 1]))))
 
