@@ -21,11 +21,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from gmvae_lib.data.idx import load_idx
 from gmvae_lib.data.image_set import LETTERS, ImageSet
 from gmvae_lib.data.storage import write_atomically, write_npz
 from gmvae_lib.errors import InputError, one_line
@@ -74,8 +76,6 @@ class Session:
 
     def preset(self, name, **changes):
         """A preset's configurations; small ones for ``--tiny``."""
-        from dataclasses import replace
-
         model, training = preset(name)
         if self.tiny:
             of_model, of_training = SMALL[name.removesuffix("-relu")]
@@ -99,9 +99,17 @@ def _images(args) -> ImageSet:
         labels = rng.integers(26, size=TINY)
         images = patterns[labels] + rng.integers(0, 56, (TINY, 28, 28))
         return ImageSet(images.astype(np.uint8), labels, LETTERS, {"name": "patterns"})
-    from gmvae_lib.data.images import load_images
-
-    images = load_images(args.data or DATA, transpose=True)  # EMNIST's files are stored transposed
+    path = Path(args.data or DATA)
+    if not path.is_file():
+        raise InputError(f"--data: found no file {path}, expected an IDX file of images")
+    images = load_idx(path)  # and not load_images, which needs Pillow
+    if images.labels is None:
+        raise InputError(
+            f"--data: found no labels beside {path}, expected labels-idx1 to report by"
+        )
+    # EMNIST's files are stored transposed
+    about = images.provenance | {"transposed": True}
+    images = replace(images, images=images.images.swapaxes(1, 2), provenance=about)
     return images.subset(slice(0, TINY)) if args.tiny else images
 
 

@@ -30,6 +30,17 @@ def fast_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
+def exact_convolutions():
+    """Convolutions of float32 in float32 on a GPU, too, where they are in TF32 by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
 def room_for(what: str):
     """Turn a GPU without memory left into an InputError that says ``what`` and what to do."""
     try:

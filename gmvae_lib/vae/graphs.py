@@ -6,6 +6,7 @@ and starts them all at a stroke. Every step reads its batch from the same memory
 next batches are copied.
 """
 
+import gc
 import logging
 
 import torch
@@ -104,12 +105,15 @@ class Graphed:
 
     def release(self) -> None:
         """Give back a graph's memory; the gradients lie in it."""
+        if self.graph is not None and self.stream is not None:
+            self.stream.synchronize()  # its last replay may still run
         self.clear()
         self.kind, self.graph, self.inputs, self.failed = None, None, [], False
 
 
 def capture(step, batches, stream):
     """The CUDA graph of a step for each of some batches; nothing runs until its ``replay()``."""
+    gc.collect()  # a graph must not be destroyed while another one is captured
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=stream):

@@ -19,7 +19,7 @@ from torch import nn
 
 from gmvae_lib.errors import InputError
 from gmvae_lib.vae.config import GMVAEConfig
-from gmvae_lib.vae.device import default_device, room_for
+from gmvae_lib.vae.device import default_device, exact_convolutions, room_for
 from gmvae_lib.vae.views import as_planes
 
 LOG_VARIANCE_RANGE = (-10.0, 10.0)  # exp() outside it is how GMVAE code usually reaches NaN
@@ -246,7 +246,8 @@ def _encoded_batches(model: GMVAE, images, batch_size, device, progress, rows=No
     with room, _evaluating(model, device) as (encoder, cluster):
         for i in tqdm(starts, desc="posterior", unit="batch", disable=not progress):
             batch = as_pixels(pictures[i : min(i + batch_size, rows.stop)], model.config)
-            h = encoder(scaled(batch.to(device), model.prior_mean.dtype))
+            with exact_convolutions():
+                h = encoder(scaled(batch.to(device), model.prior_mean.dtype))
             yield cluster(h).float().softmax(1), h.float()
 
 

@@ -94,14 +94,16 @@ def fit(
                 if finished is not None:
                     start.state = checkpoints.FINISHED
                     return finished
+                if resume and (out / CHECKPOINT).is_file():
+                    start.state, start.path = checkpoints.RESUMED, out / CHECKPOINT
             if writes:
                 held.enter_context(exclusive(out))
                 remove_leftovers(out)
-            graphed = False if eager else None
-            trainer = Trainer(pictures, model_config, train_config, device, graphed)
-            if out is not None and resume and (out / CHECKPOINT).is_file():
-                checkpoints.load(trainer, out / CHECKPOINT, provenance)
-                start.state, start.path = checkpoints.RESUMED, out / CHECKPOINT
+        trainer = Trainer(
+            pictures, model_config, train_config, device, graphed=False if eager else None
+        )
+        if start.path is not None:
+            checkpoints.load(trainer, start.path, provenance)
         for _ in trainer.run(out, provenance, progress):
             pass
         run = trainer.result(provenance)
@@ -266,9 +268,11 @@ class Trainer:
         self.rates = None  # a learning rate that changes within a CUDA graph lies on the device
         if self.graphed and config.schedule != "constant":
             rates = [self.learning_rate(step) for step in range(self.n_steps)]
-            self.rates = torch.tensor(rates, device=self.device)
+            # float32 whatever the weights are: what the fused optimizer takes
+            on_device = partial(torch.tensor, dtype=torch.float32, device=self.device)
+            self.rates = on_device(rates)
             for group in optimizer.param_groups:
-                group["lr"] = torch.tensor(group["lr"], device=self.device)
+                group["lr"] = on_device(group["lr"])
         return optimizer
 
     # ---- one step ------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What test_distributed.py starts under torchrun: train, and say how it went.
 
 Arguments: folders named like `jobs`; with "die" before them, process 1 kills itself in its
-seventh step.
+seventh step. With "apart", each process takes the sub-folder of its rank, as on machines without a
+common disk, and prints how its training ended.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gmvae_lib import fit, preset
+from gmvae_lib import InputError, fit, preset
 from gmvae_lib.vae.distributed import processes, share
 from gmvae_lib.vae.training import Trainer
 
@@ -78,6 +79,14 @@ def main(*folders):
         die_in_step(7)
         folders = folders[1:]
     with processes("cpu") as mine:
+        if folders[0] == "apart":
+            folder = Path(folders[1])
+            try:
+                fit(data("paper"), *jobs()["paper"], folder / str(mine.rank), True, device="cpu")
+                print(f"process {mine.rank}: trained", flush=True)
+            except InputError as error:
+                print(f"process {mine.rank}: {error}", flush=True)
+            return
         for folder in map(Path, folders):
             run = fit(
                 data(folder.name), *jobs()[folder.name], out=folder, resume=True, device="cpu"

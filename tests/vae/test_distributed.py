@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from gmvae_lib import InputError, fit, load_run
+from gmvae_lib.vae import checkpoints
 from gmvae_lib.vae.distributed import (
     Share,
     SharedGenerator,
@@ -20,7 +22,7 @@ from gmvae_lib.vae.distributed import (
     share,
     timeout,
 )
-from gmvae_lib.vae.training import CHECKPOINT
+from gmvae_lib.vae.training import CHECKPOINT, Trainer
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
 NAMES = ("paper", "best", "both", "rows")  # of the worker's jobs
@@ -109,6 +111,58 @@ def test_a_killed_process_stops_the_training_which_resumes(killed, together):
     np.testing.assert_array_equal(curve(resumed), curve(whole))
     for key, value in whole.state.items():
         np.testing.assert_array_equal(resumed.state[key], value, key)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(worker, tmp_path_factory):
+    """The checkpoint of a training that was interrupted, and its folder."""
+    out = tmp_path_factory.mktemp("interrupted")
+    x, (model, training) = worker.data("paper"), worker.jobs()["paper"]
+    trainer = Trainer(x, model, training, "cpu")
+    steps = trainer.run()
+    for _ in range(4):
+        next(steps)
+    about = {"data": {"name": "array", "n": len(x)}}
+    checkpoints.save(trainer, out / CHECKPOINT, about, 0.5)
+    next(steps)
+    checkpoints.save(trainer, out / "later", about, 0.5)
+    return out
+
+
+@pytest.mark.parametrize("found", ["nothing", "another checkpoint", "a finished run"])
+def test_processes_that_find_different_things_refuse_to_train(worker, checkpoint, found, tmp_path):
+    """Two machines without a common disk: once, gradients of different weights were averaged."""
+    shutil.copytree(checkpoint, tmp_path / "0")
+    (tmp_path / "1").mkdir()
+    if found == "another checkpoint":
+        shutil.copy(checkpoint / "later", tmp_path / "1" / CHECKPOINT)
+    elif found == "a finished run":
+        fit(worker.data("paper"), *worker.jobs()["paper"], tmp_path / "1", True, device="cpu")
+    done = torchrun(WORKER, "apart", tmp_path)
+    expected = {"nothing": "no checkpoint", "a finished run": "a finished run"}
+    expected = expected.get(found, "a checkpoint")
+    for rank in (0, 1):
+        assert (
+            f"process {rank}: out: found a checkpoint in process 0, {expected} in process 1, not "
+            "the same in all"
+        ) in done.stdout, done.stderr[-2000:]
+    assert not (tmp_path / "0" / "provenance.json").exists()
+
+
+def test_processes_with_copies_of_one_checkpoint_resume(checkpoint, tmp_path):
+    for rank in "01":
+        shutil.copytree(checkpoint, tmp_path / rank)
+    done = torchrun(WORKER, "apart", tmp_path)
+    assert "process 0: trained" in done.stdout and "process 1: trained" in done.stdout
+    assert len(load_run(tmp_path / "0").history) == 4
+
+
+def test_an_error_in_one_process_stops_all(checkpoint, tmp_path):
+    shutil.copytree(checkpoint, tmp_path / "0")
+    (tmp_path / "1").write_text("no folder")
+    done = torchrun(WORKER, "apart", tmp_path)
+    assert "process 0: process 1: found an error, see its message" in done.stdout
+    assert f"process 1: {tmp_path}/1: found a file, expected a folder" in done.stdout
 
 
 def test_the_command_line_trains_in_two_processes(worker, tmp_path):
