@@ -7,7 +7,7 @@ BIN := $(ENVIRONMENT)/bin
 EMPTY :=
 STAMP := $(subst $(EMPTY) ,\ ,$(VENV))/.installed
 CHAPTERS := $(wildcard notebooks/*.ipynb)
-CORE_TESTS := $(addprefix tests/,data vae label report test_classifier.py test_cli.py)
+NOT_CORE := $(addprefix --ignore-glob=tests/,study tools robustness test_benchmarks*)
 
 # Kernels and subprocesses must find this environment's programs, whichever environment is active.
 export PATH := $(BIN):$(PATH)
@@ -53,7 +53,7 @@ types: setup ## Check the type hints
 	"$(BIN)/mypy"
 
 quick: lint types ## Lint, types and the unit tests of the core, in a minute or two
-	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadscope -m "not slow" $(CORE_TESTS)
+	"$(BIN)/python" -m pytest -n $(JOBS) --dist loadscope -m "not slow" $(NOT_CORE) tests
 
 # The tests in a browser read what `make book` has built; without a book or Chromium they are skipped.
 test: lint types ## Lint, types, unit tests, the built book in a browser, the chapters against their outputs
