@@ -7,6 +7,7 @@ Every CSV carries the columns of `identity_columns`; `match_labels` finds the ro
 import hashlib
 import unicodedata
 from collections import defaultdict
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -237,6 +238,7 @@ class _Places:
         for row, path in enumerate(images.paths or ()):
             for form in dict.fromkeys(_spellings(printable(path))):
                 self.by_path[form].append(row)
+            self.by_path["stem", _stem(printable(path))].append(row)
 
     def of(self, digest):
         if self.by_digest is None:
@@ -246,7 +248,7 @@ class _Places:
         return self.by_digest.get(digest, [])
 
     def at(self, path):
-        """The rows of a path as stored, else spelt otherwise, else of a file name alone."""
+        """The rows of a path as stored, else spelt otherwise, of a name, or without suffix."""
         slashed = path.replace("\\", "/").removeprefix("./")
         parts = slashed.split("/")
         inside = [
@@ -256,7 +258,12 @@ class _Places:
             for form in list(_spellings(tried))[: 4 if len(parts) == 1 else 3]:
                 if rows := self.by_path.get(form):
                     return rows
-        return []
+        return self.by_path.get(("stem", unicodedata.normalize("NFC", slashed)), [])
+
+
+def _stem(path) -> str:
+    """A path without the suffix of its file, as some tools name pictures."""
+    return unicodedata.normalize("NFC", path).removesuffix(PurePosixPath(path).suffix)
 
 
 def _spellings(path):

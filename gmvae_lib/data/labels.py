@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gmvae_lib.data.label_formats import read_folder, read_json
 from gmvae_lib.errors import InputError
 
 AT_RANDOM = "drawn at random"  # in the reason of an image that was not chosen
@@ -68,8 +69,9 @@ def read_labels(path) -> LabelTable:
     That is ``path`` (or ``filename``, ``file``, ``image``), ``digest`` or ``index``; see
     `identity.match_labels` for what each is worth. Headers are read without regard to case and
     spaces, other columns are ignored. Commas, semicolons and tabs separate the cells; the text is
-    UTF-8, UTF-16 or Latin-1. An Excel workbook is read if openpyxl is installed. Rows without a
-    label are left out, and so are, with a note, the labels "-1" and "nan".
+    UTF-8, UTF-16 or Latin-1. An Excel workbook is read if openpyxl is installed, and so is
+    what `label_formats` knows of other tools: JSON, and folders with one sub-folder a class. Rows
+    without a label are left out, and so are, with a note, the labels "-1" and "nan".
 
     Raises
     ------
@@ -87,7 +89,8 @@ def read_labels(path) -> LabelTable:
     [(2, 'a.png', 'cat')]
     """
     path = Path(path)
-    rows, notes = READERS.get(path.suffix.lower(), _read_text)(path)
+    reader = read_folder if path.is_dir() else READERS.get(path.suffix.lower(), _read_text)
+    rows, notes = reader(path)
     line, header = next(rows, (1, []))
     columns = _columns(path, line, header)
     entries, flagged, none, doubtful = [], [], Counter(), Counter()
@@ -230,7 +233,7 @@ def _read_excel(path):
 
 # By suffix: a function of the path that returns rows, an iterator of (line, cells) whose first are
 # the names of the columns, and a list of notes.
-READERS = {".xlsx": _read_excel}
+READERS = {".xlsx": _read_excel, ".json": read_json}
 
 
 # ------------------------------------------------------------- spreadsheets

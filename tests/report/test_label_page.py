@@ -11,6 +11,7 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
+from gmvae_lib.data.identity import known_rows
 from gmvae_lib.data.image_set import ImageSet
 from gmvae_lib.data.images import load_images
 from gmvae_lib.data.labels import AT_RANDOM, guard, read_labels
@@ -232,6 +233,25 @@ def test_saved_rows_name_their_pictures(visit, page, evil_set):
     assert text.startswith("index,path,digest,label,reason\r\n")
     [row] = rows_of(text)
     assert row["path"] == f"{EVIL}/7.png" and row["digest"] == evil_set.digests[7]
+
+
+@pytest.mark.parametrize("button", ["#label-studio", "#fiftyone", "#save"])
+def test_files_for_other_tools_hold_the_same_labels(visit, write, photographs, tmp_path, button):
+    table = pd.DataFrame({"index": [2, 0, 1], "reason": ["first", AT_RANDOM, "third"]})
+    opened = visit(write(photographs, table))
+    opened.type("a cat", "dog")
+    opened.page.click("#unsure")
+    if button != "#save":
+        opened.page.click("#menu summary")
+    path = tmp_path / ("labels.csv" if button == "#save" else "labels.json")
+    path.write_text(opened.saved(button), newline="")
+    known = known_rows(read_labels(path), photographs)
+    bare = button == "#fiftyone"  # which has labels alone
+    assert known == {
+        2: ("a cat", "" if bare else "first"),
+        0: ("dog", "" if bare else AT_RANDOM),
+        **({} if bare else {1: ("", "unsure; third")}),
+    }
 
 
 def test_unsure_and_none_of_these_are_saved_and_are_no_class(visit, page, tmp_path):

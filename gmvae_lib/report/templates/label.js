@@ -331,6 +331,7 @@
     store.markSaved();
     show();
   });
+  for (const id of ["label-studio", "fiftyone"]) byId(id).hidden = !items.some((item) => item.path);
   byId("label-studio").addEventListener("click", () => save("label-studio.json", asLabelStudio, "application/json"));
   byId("fiftyone").addEventListener("click", () => save("labels.json", asFiftyOne, "application/json"));
   byId("anew").addEventListener("click", () => byId("anew-dialog").showModal());
