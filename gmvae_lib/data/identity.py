@@ -4,28 +4,16 @@ Rows of a folder shift when a picture is added, removed or renamed, so no label 
 Every CSV carries the columns of `identity_columns`; `match_labels` finds the rows again.
 """
 
-import hashlib
 import unicodedata
 from collections import defaultdict
 from pathlib import PurePosixPath
 
 import numpy as np
 
+from gmvae_lib.data.storage import DIGITS, digest_of
 from gmvae_lib.errors import InputError
 
-DIGITS = 16  # hex digits of a digest: among a million pictures, two alike by chance in 3e-8
 NAMED = 20  # pictures that a note lists before it only counts the others
-
-
-def digest_of(data) -> str:
-    """The first 16 hex digits of the sha256 of bytes, or of an array's bytes.
-
-    Examples
-    --------
-    >>> digest_of(b"abc")
-    'ba7816bf8f01cfea'
-    """
-    return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
 def row_digests(rows) -> np.ndarray:

@@ -5,13 +5,14 @@ columns first, and a list of notes. A "line" is the number of the task or entry,
 """
 
 import json
+import mimetypes
 import re
 import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from gmvae_lib.data.identity import digest_of
+from gmvae_lib.data.storage import digest_of
 from gmvae_lib.errors import InputError
 
 HEADER = ["path", "digest", "label", "reason"]
@@ -49,15 +50,13 @@ def read_folder(folder):
 
     Pictures are known by their content, so they may have other names in the folder.
     """
-    from gmvae_lib.data.pictures import PICTURE_SUFFIXES
-
     folder = Path(folder)
     if (folder / "labels.json").is_file():
         return read_json(folder / "labels.json")
     pictures = sorted(
         path
         for path in folder.glob("*/**/*")
-        if path.suffix.lower() in PICTURE_SUFFIXES
+        if _is_picture(path.name)
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not pictures:
@@ -124,6 +123,10 @@ def write_class_folders(images, labels, out) -> Path:
             shutil.copy2(source / images.paths[row], copy)
         Path(work, "classes").rename(out)
     return out
+
+
+def _is_picture(name) -> bool:
+    return (mimetypes.guess_type(name, strict=False)[0] or "").startswith("image/")
 
 
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
@@ -197,10 +200,8 @@ def _label_studio(path, tasks):
 
 def _address(path, number, data) -> str:
     """The address of a task's picture: its `image`, or its only value that looks like one."""
-    from gmvae_lib.data.pictures import PICTURE_SUFFIXES
-
     texts = {key: value for key, value in data.items() if isinstance(value, str)}
-    alike = [v for k, v in texts.items() if k != "path" and v.lower().endswith(PICTURE_SUFFIXES)]
+    alike = [value for key, value in texts.items() if key != "path" and _is_picture(value)]
     found = [texts["image"]] if "image" in texts else alike
     if len(found) != 1:
         keys = ", ".join(map(str, data))[:100] or "nothing"

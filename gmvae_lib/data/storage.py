@@ -20,6 +20,7 @@ import numpy as np
 
 from gmvae_lib.errors import InputError, one_line
 
+DIGITS = 16  # hex digits of a digest: among a million pictures, two alike by chance in 3e-8
 LEFTOVER = ".gmvae-"  # how the names of temporary files begin
 MOST_PACKED = 1032  # deflate packs by 1032 to 1 at most (zlib.net)
 BOMB_BYTES, BOMB_RATIO = 2**30, 200  # pictures larger than this and packed so well hold nothing
@@ -43,6 +44,17 @@ def file_digest(path) -> str:
     """sha256 of a file's bytes, as 64 hexadecimal digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest_of(data) -> str:
+    """The first 16 hex digits of the sha256 of bytes, or of an array's bytes.
+
+    Examples
+    --------
+    >>> digest_of(b"abc")
+    'ba7816bf8f01cfea'
+    """
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
 # --------------------------------------------------------------------- paths
