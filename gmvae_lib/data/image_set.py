@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from gmvae_lib.data.identity import digest_of, row_digests
+from gmvae_lib.data.missing import has_label
 from gmvae_lib.data.storage import array_digest
 from gmvae_lib.errors import InputError
 
@@ -143,9 +144,21 @@ def _checked_labels(labels, n, n_classes) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def encoded_labels(values) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Code labels as positions in their sorted distinct values, whose text names the classes."""
-    distinct, codes = np.unique(values, return_inverse=True)
+def encoded_labels(values, known=None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Code labels as positions in their sorted distinct values, whose text names the classes.
+
+    What is no label gets -1: where ``known`` is False, by default what `missing.has_label` says.
+
+    Examples
+    --------
+    >>> codes, names = encoded_labels(np.array(["dog", "", "cat"]))
+    >>> codes.tolist(), names
+    ([1, -1, 0], ('cat', 'dog'))
+    """
+    values = np.asarray(values)
+    known = has_label(values) if known is None else known
+    codes = np.full(len(values), -1)
+    distinct, codes[known] = np.unique(values[known], return_inverse=True)
     return codes, tuple(str(value) for value in distinct)
 
 

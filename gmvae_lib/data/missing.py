@@ -37,7 +37,7 @@ def has_label(y) -> np.ndarray:
                 known[i] = isinstance(value, bool | np.bool_) or value != -1
             elif value.strip().casefold() in NO_LABEL or value.strip() == "None":
                 raise InputError(
-                    f"y: found the text {value!r} at position {i}, expected None, NaN, -1 (a "
+                    f"y: found the text {str(value)!r} at position {i}, expected None, NaN, -1 (a "
                     'number) or "" for a row without a label, and another name for a class'
                 )
             else:

@@ -9,10 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
+from gmvae_lib.data.identity import row_digests
 from gmvae_lib.data.image_set import LETTERS, ImageSet, described, encoded_labels, is_stack
-from gmvae_lib.data.storage import read_npz
+from gmvae_lib.data.pixels import eight_bits
+from gmvae_lib.data.shards import ROWS_AT_ONCE, ShardedImages, open_npy
+from gmvae_lib.data.storage import check_size, read_npz
 from gmvae_lib.errors import InputError, needs_extra, one_line
 
+# Names of arrays of images, the parts of one set together, in the order of the search.
+NPZ_IMAGES = (
+    *(("images",), ("x_train", "x_val", "x_test"), ("X_train", "X_val", "X_test")),
+    *(("train_images", "val_images", "test_images"), ("X",), ("x",), ("data",), ("arr_0",)),
+)
+NPZ_LABELS = ("labels", "label", "y", "target", "targets")
 DEFAULT_DATA_DIR = "~/.cache/gmvae_lib"
 UNPACKING_ERRORS = (EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -65,31 +74,73 @@ def _missing_data_message(name, root, download, error) -> str:
     return f"{found}; expected the four unpacked files {files} in {folder}{archive}"
 
 
-def load_npz(path) -> ImageSet:
-    arrays = read_npz(path, ("images",), ("labels",))
-    images = _as_bytes(arrays["images"], path)
-    labels, class_names = arrays.get("labels"), ()
-    if labels is not None:
-        if labels.dtype.kind not in "iuUS" or labels.shape != (len(images),):
-            expected = f"integers or strings [{len(images)}]"
-            raise InputError(f"{path}: labels are {described(labels)}; expected {expected}")
-        if labels.dtype.kind == "S":
-            labels = np.char.decode(labels, "utf-8", "backslashreplace")
-        labels, class_names = encoded_labels(labels)
-    return ImageSet(images, labels, class_names, {"name": path.stem, "source": str(path)})
+def load_npy(path, scale="auto", ground="auto"):
+    """An .npy file: on disk, or, should its type or layout need a change, in memory."""
+    array = open_npy(path)
+    eight = array.dtype == np.uint8 and array[:ROWS_AT_ONCE].max(initial=0) > 1  # no mask
+    as_it_is = array.ndim < 3 or (is_stack(array) and (eight or array.dtype.kind == "f"))
+    if as_it_is or array.dtype.kind not in "buif":  # the latter is refused
+        return ShardedImages(path)
+    check_size(path, array.nbytes, path.stat().st_size, packed=False)
+    images, reading, notes = eight_bits(np.array(array), path, scale, ground)
+    provenance = {"name": path.stem, "source": str(path)}
+    provenance["reading"] = reading | {"kind": "arrays", "notes": notes}
+    return ImageSet(images, provenance=provenance, extra={"digest": row_digests(array)})
 
 
-def _as_bytes(images, path) -> np.ndarray:
-    """Check an NPZ's images; floats in [0, 1] become uint8."""
-    is_float = images.dtype.kind == "f"
-    of_kind = is_float or images.dtype == np.uint8
-    if not is_stack(images) or 0 in images.shape or not of_kind:
-        expected = "[N, H, W] or [N, H, W, 3], not empty, uint8 or float in [0, 1]"
-        raise InputError(f"{path}: images are {described(images)}; expected {expected}")
-    if not is_float:
-        return images
-    low, high = images.min(), images.max()
-    if not (low >= 0 and high <= 1):  # written so that NaN fails
-        found = f"floats from {low:g} to {high:g}"
-        raise InputError(f"{path}: images are {found}; expected values within [0, 1]")
-    return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
+def load_npz(path, scale="auto", ground="auto") -> ImageSet:
+    """Read an NPZ whose images and labels have the names of one of `NPZ_KEYS`.
+
+    Parts of one set, such as x_train and x_test, are read one after the other.
+    """
+    names = [name for names in NPZ_IMAGES for name in names]
+    arrays = read_npz(path, (), [*names, *(key for name in names for key in _label_names(name))])
+    names = next((names for names in NPZ_IMAGES if names[0] in arrays), None)
+    if names is None:
+        read_npz(path, ("images",), ())  # says what there is instead
+    names = [name for name in names if name in arrays]
+    parts = [arrays[name] for name in names]
+    if len({(part.shape[1:], part.dtype) for part in parts}) > 1:
+        found = " and ".join(described(part) for part in parts)
+        raise InputError(f"{path}: images are {found}; expected parts of one shape and type")
+    stored = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    images, reading, notes = eight_bits(stored, path, scale, ground)
+    provenance = {"name": path.stem, "source": str(path)}
+    if len(parts) > 1:
+        provenance["parts"] = dict(zip(names, map(len, parts), strict=True))
+        notes.append(f"{', '.join(names)} are read one after the other")
+    labels = [_npz_labels(arrays, name, path) for name in names]
+    codes, class_names = None, ()
+    if all(part is not None for part in labels):
+        try:
+            codes, class_names = encoded_labels(np.concatenate(labels))
+        except InputError as error:
+            raise InputError(f"{path}: labels: {error}") from None
+    provenance["reading"] = reading | {"kind": "arrays", "notes": notes}
+    return ImageSet(images, codes, class_names, provenance, {"digest": row_digests(stored)})
+
+
+def _label_names(name):
+    """Names of the labels of an array of images, the likeliest first."""
+    of_part = (name.lower().replace("x_", "y_"), name.replace("images", "labels"))
+    return [key for key in (*of_part, *NPZ_LABELS, "arr_1") if key != name]
+
+
+def _npz_labels(arrays, name, path) -> np.ndarray | None:
+    """The labels of a part, as [n], if there are any."""
+    images = arrays[name]
+    labels = next((arrays[key] for key in _label_names(name) if key in arrays), None)
+    if labels is None or labels.ndim > 2:  # a second array of images
+        return None
+    stored = labels
+    if labels.shape == (len(images), 1):  # as MedMNIST has them
+        labels = labels[:, 0]
+    whole = labels.dtype.kind == "f" and (np.isnan(labels) | (labels == np.rint(labels))).all()
+    if labels.dtype.kind not in "iubUS" and not whole or labels.shape != (len(images),):
+        expected = f"integers or strings [{len(images)}]"
+        raise InputError(f"{path}: labels are {described(stored)}; expected {expected}")
+    if whole:  # whole numbers and NaN, as pandas has integers of which some are missing
+        return np.where(np.isnan(labels), -1, labels).astype(np.int64)
+    if labels.dtype.kind == "S":
+        return np.char.decode(labels, "utf-8", "backslashreplace")
+    return labels

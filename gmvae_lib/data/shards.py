@@ -39,7 +39,7 @@ class ShardedImages:
         if not files:
             raise InputError(f"{self.source}: found no .npy file, expected at least one")
         self.files = files
-        heads = [_open(file) for file in files]
+        heads = [open_npy(file) for file in files]
         self.dtype, row = heads[0].dtype, heads[0].shape[1:]
         for file, head in zip(files, heads, strict=True):
             if head.ndim not in (2, 3, 4) or head.dtype.kind not in "uif":
@@ -65,7 +65,9 @@ class ShardedImages:
         return self.shape[0]
 
     def __getitem__(self, index) -> np.ndarray:
-        """Rows by a slice or an array of positions, as an array in memory."""
+        """Rows by a slice or an array of positions, or one row, as an array in memory."""
+        if isinstance(index, int | np.integer):
+            return self[[index]][0]
         rows = (
             np.arange(*index.indices(len(self))) if isinstance(index, slice) else np.asarray(index)
         )
@@ -81,7 +83,7 @@ class ShardedImages:
             here = which == i
             start = self.ends[i - 1] if i else 0
             # mapped anew each time: pages that were read do not add up in the process
-            out[here] = _open(self.files[i])[rows[here] - start]
+            out[here] = open_npy(self.files[i])[rows[here] - start]
         return out
 
     @cached_property
@@ -111,7 +113,7 @@ class ShardedImages:
         return digest_of("".join(self.digests).encode())
 
 
-def _open(file) -> np.ndarray:
+def open_npy(file) -> np.ndarray:
     """The file's array, mapped: nothing is read yet."""
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.data.pictures import _open_picture
+from gmvae_lib.data import pictures
 from gmvae_lib.errors import InputError
 
 CRISP_UP_TO = 40  # pixels a side: smaller pictures are enlarged in squares, larger ones smoothly
@@ -56,7 +56,7 @@ def original(images, row):
     if images.paths is not None:
         path = Path(images.provenance["source"]) / images.paths[row]
         try:
-            return _open_picture(path, path.read_bytes(), colour=True)
+            return pictures.original(path.read_bytes(), images.provenance.get("reading"))
         except (InputError, OSError):  # moved or lost since it was read
             pass
     return Image.fromarray(seen(images, [row])[0])
