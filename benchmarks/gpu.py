@@ -102,7 +102,7 @@ def _images(args) -> ImageSet:
     path = Path(args.data or DATA)
     if not path.is_file():
         raise InputError(f"--data: found no file {path}, expected an IDX file of images")
-    images = load_idx(path)  # and not load_images, which needs Pillow
+    images, _ = load_idx(path)  # and not load_images, which needs Pillow
     if images.labels is None:
         raise InputError(
             f"--data: found no labels beside {path}, expected labels-idx1 to report by"
