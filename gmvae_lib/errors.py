@@ -30,7 +30,7 @@ def needs_extra(what, extra):
     try:
         yield
     except ModuleNotFoundError as error:
-        package = error.name.partition(".")[0]
+        package = (error.name or str(error)).partition(".")[0]
         raise InputError(
             f"{what}: found no package {package!r}; expected it installed "
             f"(pip install {package}, or gmvae_lib[{extra}] for all that the study uses)"
