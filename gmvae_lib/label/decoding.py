@@ -54,17 +54,13 @@ class Decoder(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "classes_")
         if first and classes is None:
             raise InputError("classes: found none at the first partial_fit; expected every label")
-        if (
-            not first
-            and classes is not None
-            and not np.array_equal(np.unique(classes), self.classes_)
-        ):
+        known = self.classes_ if classes is None else np.unique(classes)
+        if not first and not np.array_equal(known, self.classes_):
             raise InputError(
-                f"classes: found {np.unique(classes).tolist()}; expected those of the first "
-                f"partial_fit, {self.classes_.tolist()}"
+                f"classes: found {known.tolist()}; expected those of the first partial_fit, "
+                f"{self.classes_.tolist()}"
             )
         q, y = self._validate(q, y, reset=first)
-        known = np.unique(classes) if first else self.classes_
         label = np.searchsorted(known, y).clip(max=len(known) - 1)
         unknown = known[label] != y
         if unknown.any():

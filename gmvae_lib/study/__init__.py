@@ -1,1 +1,1 @@
-"""What only the book and its tables need: sweeps, baselines, figures, claims."""
+"""The experiments, tables and figures of the book; the library itself does not import them."""

@@ -7,30 +7,30 @@ from gmvae_lib.label.decoding import Decoder
 
 
 class AssignmentDecoder(Decoder):
-    """Maximum-likelihood assignment: every component one label, chosen together.
+    """Maximum-likelihood assignment of one label to each component, chosen jointly.
 
     The labels l(c) that maximise sum_i log sum_{c: l(c) = y_i} q(c|x_i) over the labelled points:
     up to a constant, the likelihood of (x_i, y_i) when a label's images come from the mixture of
     its components (Dan et al. 2018; there one component a label, hence a matching). x gets the
     label whose components have the largest sum of q(c|x), which `predict_proba` gives.
 
-    To find the best of the C^K assignments is a submodular welfare problem, hard in general. Here
-    each component in turn, the heaviest first, goes where it adds most, which reaches half of the
-    attainable gain or more (Lehmann, Lehmann & Nisan 2006); then single components move as long as
-    one does better elsewhere. The result is a local maximum; on small problems whose labels follow
-    the components it is mostly the best one (the tests enumerate them).
+    Finding the best of the C^K assignments is a submodular welfare problem, hard in general. Here
+    the components are assigned greedily, the heaviest first, which attains at least half of the
+    largest gain (Lehmann, Lehmann & Nisan 2006); then single components are reassigned as long as
+    that improves the likelihood. The result is a local maximum; on small problems whose labels
+    follow the components it is mostly the global one (the tests enumerate them).
 
     Parameters
     ----------
     floor : float
-        Added to each sum over components, so that a point which the assignment leaves unexplained
-        costs log(floor) and not everything: the share of images that may be anything. Above 0.
+        Added to each sum over components, so that an unexplained point costs log(floor) and not
+        infinity: the share of images that may have any label. Above 0.
 
     Attributes
     ----------
     labelled_ : float [n, K], q of the labelled points. index_ : int [n], their labels in `classes_`
     assignment_ : int [K], place in `classes_` of each component's label; -1 where no labelled point
-        touches the component, which then takes no side
+        touches the component, which then favours no label
     """
 
     def __init__(self, floor=0.01):
@@ -77,7 +77,7 @@ class AssignmentDecoder(Decoder):
                     minlength=len(self.classes_),
                 )
                 best = gain.argmax()
-                # a move must pay more than rounding does, or two equal places could alternate
+                # a gain below rounding does not count, or two equal assignments could alternate
                 if before < 0 or gain[best] > gain[before] + 1e-9:
                     assignment[c], moved = best, True
                 explained += np.where(self.index_ == assignment[c], self.labelled_[:, c], 0.0)

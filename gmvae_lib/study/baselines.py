@@ -1,9 +1,8 @@
 """Pixel baselines: supervised classifiers that see only the labelled images.
 
-The settings are the article's where the brief gives them, or the best found by cross-validation on
-the labelled images. The estimators are scikit-learn's and XGBoost's; what is ours is the small
-wrapper that copes with a random draw of labels, in which classes may be missing or have a single
-example.
+The settings are the article's where it gives them, or the best found by cross-validation on
+the labelled images. The estimators are scikit-learn's and XGBoost's, in a wrapper for random draws
+of labels, in which classes may be missing or have a single example.
 """
 
 import warnings
@@ -26,11 +25,11 @@ FOLDS = 3
 
 
 class RandomDrawClassifier(ClassifierMixin, BaseEstimator):
-    """Fit any classifier on whichever classes a random draw of labels happens to hold.
+    """Fit any classifier on the classes that a random draw of labels contains.
 
     Labels are encoded as 0..C'-1 over the C' classes present, which XGBoost requires. A draw of one
-    class gives a constant prediction. An estimator with `early_stopping` on keeps it only where its
-    stratified validation set can judge: at least five held-out images a class on average.
+    class gives a constant prediction. Early stopping of an estimator stays on only where its
+    stratified validation set is large enough: at least five held-out images a class on average.
 
     Parameters
     ----------
@@ -55,7 +54,7 @@ class RandomDrawClassifier(ClassifierMixin, BaseEstimator):
             ):
                 model.set_params(early_stopping=False)
         with warnings.catch_warnings():
-            # Stopping at max_iter is a documented setting of the baselines, not an accident.
+            # The baselines stop at max_iter by design.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             warnings.filterwarnings("ignore", "The least populated class", UserWarning)
@@ -90,8 +89,8 @@ def logistic_regression(n_labels, seed, n_threads):
 def mlp(n_labels, seed, n_threads):
     """Multilayer perceptron: 64, 128 or 256-128 hidden units as labels grow, with early stopping.
 
-    The three sizes are the article's; the switch at 1,000 and 10,000 labels is ours. Without early
-    stopping (too few labels to hold any out) it trains until the loss stops falling.
+    The three sizes are the article's; the thresholds of 1,000 and 10,000 labels are chosen here.
+    Without early stopping (too few labels to hold any out) it trains until the loss stops falling.
     """
     if n_labels < 1_000:
         hidden = (64,)
@@ -176,7 +175,7 @@ def tuned_gradient_boosting(n_labels, seed, n_threads):
 
 
 def tuned_baselines():
-    """The three baselines, each with the best setting that its own labels show; as factories."""
+    """Factories of the three baselines, each tuned by cross-validation on its own labels."""
     return {
         "logistic regression, tuned": tuned_logistic_regression,
         "mlp, tuned": tuned_mlp,

@@ -1,4 +1,4 @@
-"""Rules of choosing which images to label, compared on the models of all seeds."""
+"""Rules for choosing which images to label, compared on the models of all seeds."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def rules_of_choice(q, features, neighbours, y):
     """
     most, rows = max(CHOSEN), np.arange(len(q))
     length = np.linalg.norm(features, axis=1, keepdims=True)
-    # by the features, every 20th image is a candidate: all would take hours
+    # by features, only every 20th image is a candidate: all would take hours
     rules = {
         "suggest": [suggest(q, most, neighbours)["index"].to_numpy()],
         "suggest, q alone": [suggest(q, most)["index"].to_numpy()],
@@ -64,7 +64,7 @@ def rules_of_choice(q, features, neighbours, y):
     }
     found = []
     for rule, orders in rules.items():
-        # seconds a fit: not for all rules; random draws have it in the table of the studies
+        # takes seconds a fit, so not for all rules; random draws are in the table of the studies
         slow = ["neighbours"] if rule in ("suggest", "one a cluster") else []
         for decoder in ["smoothed", *slow]:
             for n in CHOSEN:

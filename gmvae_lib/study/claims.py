@@ -1,7 +1,7 @@
-"""The claims table: each of the article's nine claims beside what the results give.
+"""The claims table: each of the article's nine claims compared with the results here.
 
 Every row is computed from results/ (the published run and the sweep), so that it can be computed
-again on a machine without the images: tests/test_reproduction.py does.
+again on a machine without the images (tests/study/test_reproduction.py).
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ COMMAND = "python -m gmvae_lib.study.reproduce --steps claims"
 
 
 def curve(table, method):
-    """Label counts [M] and accuracies [S, M] of a method: its counts that every seed has."""
+    """Label counts [M] that every seed has, and the accuracies [S, M] of a method at them."""
     wide = table[table["method"] == method].pivot(
         index="seed", columns="n_labels", values="accuracy"
     )
@@ -177,7 +177,7 @@ def claims_table(run, table) -> list[dict]:
 
 
 def _verdict(low, high, article):
-    """Of a quantity that should be large."""
+    """The verdict on a quantity that should be large."""
     if low > article:
         return "beaten"
     return "reproduced" if high >= article else "not reproduced"
@@ -204,7 +204,7 @@ def _smallest_margin(table, n_images):
 
 
 def targets_table(table, trials, predicted, choosing) -> list[dict]:
-    """The numeric targets of the issues, with what was reached: name, target, obtained, …
+    """Numeric targets and the values obtained: name, target, obtained, low, high, command.
 
     Parameters
     ----------

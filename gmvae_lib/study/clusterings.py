@@ -36,14 +36,14 @@ def _check_enough(points, K):
         raise InputError(f"points: found shape {np.shape(points)}; expected [N, D], N at least {K}")
 
 
-# ---- posteriors for decoders that may need the second nearest cluster ---------------------------
+# ---- soft posteriors, for decoders with a fallback ----------------------------------------------
 
 
 def kmeans_posterior(points, K: int = 100, seed: int = 0) -> np.ndarray:
     """How near each point [N, D] is to the centroids of k-means: float32 [N, K], rows sum to 1.
 
     exp(-d^2 / mean d^2 to the nearest centroid), normalised: it ranks the centroids by distance, so
-    that cluster-then-label can go to the nearest one that has a label.
+    that cluster-then-label can fall back to the nearest one that has a label.
     """
     from scipy.special import softmax
 
@@ -56,15 +56,15 @@ def mixture_posterior(points, K: int = 100, covariance: str = "full", seed: int 
     """Tempered responsibilities of a Gaussian mixture: float32 [N, K], rows sum to 1.
 
     They are raised to 1 / D: in hundreds of dimensions all of them but one are 0 in float32, and
-    cluster-then-label could not go to the next component. Their order stays.
+    cluster-then-label could not fall back to the next component. Tempering keeps their order.
     """
-    # one step of EM gains less than this, in nats an image: enough for a clustering
+    # EM stops when a step gains less than this, in nats an image: enough for a clustering
     q = fit_mixture(points, K, covariance, seed, tol=0.05).predict_proba(points)
     q **= 1 / points.shape[1]
     return (q / q.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-# ---- rows of the ablation table: of images clustered, and of others ------------------------------
+# ---- rows of the ablation table: posteriors of the images clustered, and of held-out ones --------
 
 
 def kmeans_cluster(points, others, seed: int = 0, K: int = 100) -> list[np.ndarray]:

@@ -12,11 +12,11 @@ from gmvae_lib.errors import InputError
 
 
 def add_sweep(command) -> None:
-    """Add the command, by the function that the command line adds its own with."""
+    """Add the command by the function with which the command line adds its own."""
     sub = command(
         sweep,
         "--run runs/letters --data letters.npz --n-labels 73,291 --seeds 5 --out sweep.csv",
-        "A killed sweep goes on when repeated.",
+        "The same command resumes a sweep that was interrupted.",
     )
     sub.add_argument("--run", required=True, help="folder that train wrote")
     sub.add_argument("--data", required=True, metavar="PATH", help=f"with labels: {IMAGES_HELP}")

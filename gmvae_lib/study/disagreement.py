@@ -29,18 +29,18 @@ class Disagreement:
 
 
 def find_disagreement(q, y, labelled, min_posterior=0.1, min_components=3, n_shown=5):
-    """Choose the image of Figure 2 by a rule, not by hand.
+    """Choose the image of Figure 2 by a fixed rule.
 
-    Among the images without a label on which the hard rule (nearest fallback) is wrong and the soft
-    rule right, whose top component did get labels but is outweighed, in q(c|x), by the components
-    that vote for the truth, and on which at least `min_components` components have q(c|x) above
-    `min_posterior`, take the one with the largest `margin`.
+    It is the one with the largest `margin` among the unlabelled images on which the hard rule
+    (nearest fallback) is wrong and the soft rule right, whose most likely component has labels but
+    less of q(c|x) than the components that vote for the truth, and on which at least
+    `min_components` components have q(c|x) above `min_posterior`.
 
     Parameters
     ----------
     q : array [N, K]
     y : int array [N], true labels
-    labelled : int array [n], the images whose labels both rules see
+    labelled : int array [n], the images whose labels both rules are fitted on
     min_posterior, min_components : see above
     n_shown : int
         Components to report.
@@ -97,7 +97,7 @@ def draw_disagreements(q, y, labelled, n, seed=0):
     ----------
     q : array [N, K]
     y : int array [N], true labels
-    labelled : int array [m], the images whose labels both rules see
+    labelled : int array [m], the images whose labels both rules are fitted on
     n : int
         Images of each kind, or all there are.
     seed : int

@@ -45,8 +45,8 @@ def label_counts(n_total):
 def draw_labelled(n_total, n_labels, seed):
     """Draw the images to label, uniformly at random without replacement.
 
-    The draw is the start of one permutation for each seed, so draws of one seed are nested: more
-    labels means the same ones and some more, for every method alike.
+    The draw is the beginning of one permutation for each seed, so that the draws of one seed are
+    nested, and the same for every method.
 
     Returns
     -------
@@ -95,18 +95,18 @@ def sweep(
     Parameters
     ----------
     features : dict of str to array [N, ...]
-        What methods may see, for instance ``{"q": q, "pixels": images.pixels()}``.
+        The inputs of the methods, for instance ``{"q": q, "pixels": images.pixels()}``.
     y : array [N]
-        True labels; a method sees only those of its labelled images.
+        True labels; a method is given only those of its labelled images.
     methods : dict of str to dict
         For each kind of features its methods by name, for instance
         ``{"q": decoders(q), "pixels": pixel_baselines()}``. A method is an unfitted scikit-learn
         classifier, or a callable ``factory(n_labels, seed, n_threads)`` that makes one.
     n_labels, seeds : sequences of int
     out : path, optional
-        CSV to keep the results in. Cells it already holds are not run again, and each finished one
-        is saved at once, so a kill loses the running cells only. ``<out>.provenance.json`` beside
-        it says which data they are of. One process at a time may write to it.
+        CSV of the results. Cells that it already holds are not run again, and each finished cell
+        is saved at once, so that an interruption loses only the cells that were running.
+        ``<out>.provenance.json`` records the data. One process at a time may write to it.
     n_jobs : int, optional
         Cells run at the same time: by default what ``joblib.parallel_config`` says, else 1. The
         arrays are shared, not copied, among processes of one machine.
@@ -118,7 +118,7 @@ def sweep(
     Returns
     -------
     DataFrame
-        The cells asked for, sorted: method, n_labels, seed, accuracy, n_evaluated, seconds (fit and
+        The requested cells, sorted: method, n_labels, seed, accuracy, n_evaluated, seconds (fit and
         predict).
 
     Raises
@@ -128,9 +128,9 @@ def sweep(
     """
     y = np.asarray(y)
     _check(features, y, methods, n_labels, seeds)
-    asked = {
+    requested = {
         (name, n, seed): (kind, method)
-        for n in sorted({int(n) for n in n_labels})  # cheap cells first
+        for n in sorted({int(n) for n in n_labels})  # the fastest cells first
         for kind, named in methods.items()
         for name, method in named.items()
         for seed in sorted({int(seed) for seed in seeds})
@@ -140,18 +140,18 @@ def sweep(
         out = Path(out)
         used = {kind: features[kind] for kind, named in methods.items() if named}
         done = _open_table(out, _provenance(used, y))
-    left = [cell for cell in asked if cell not in done]
-    # each row as soon as it is there, so that it is saved at once; Ray's backend cannot
+    left = [cell for cell in requested if cell not in done]
+    # rows arrive as they are finished, and are saved at once; Ray's backend returns all at the end
     streams = get_active_backend()[0].supports_return_generator
     running = Parallel(n_jobs=n_jobs, return_as="generator_unordered" if streams else "list")(
-        delayed(_run_cell)(features[asked[cell][0]], y, asked[cell][1], cell, n_threads)
+        delayed(_run_cell)(features[requested[cell][0]], y, requested[cell][1], cell, n_threads)
         for cell in left
     )
     for row in tqdm(running, total=len(left), unit="cell", desc="sweep", disable=not progress):
         done[tuple(row[:3])] = row
         if out is not None:
             _save(out, _table(done.values()).to_csv(index=False))
-    return _table(done[cell] for cell in asked)
+    return _table(done[cell] for cell in requested)
 
 
 def drop_methods(out, kind, methods):
@@ -160,14 +160,14 @@ def drop_methods(out, kind, methods):
     For results that must be measured again, such as those of decoders after a new posterior.
     """
     out = Path(out)
-    beside = _beside(out)
-    if not (out.exists() and beside.exists()):
+    path = provenance_file(out)
+    if not (out.exists() and path.exists()):
         return
     rows = [row for row in _read_rows(out).values() if row[0] not in methods]
-    recorded = json.loads(beside.read_text(encoding="utf-8"))
+    recorded = json.loads(path.read_text(encoding="utf-8"))
     recorded["features"].pop(kind, None)
     _save(out, _table(rows).to_csv(index=False))
-    _save(beside, json.dumps(recorded, indent=2) + "\n")
+    _save(path, json.dumps(recorded, indent=2) + "\n")
 
 
 def _check(features, y, methods, n_labels, seeds):
@@ -251,34 +251,34 @@ def _provenance(features, y):
 
 
 def _open_table(out, provenance):
-    """Rows by cell of an existing table; makes or extends the provenance beside it."""
-    beside = _beside(out)
+    """Rows by cell of an existing table; writes or extends its provenance."""
+    path = provenance_file(out)
     rows = _read_rows(out) if out.exists() else {}
     if rows:
-        provenance = _same_data(beside, provenance)
+        provenance = _same_data(path, provenance)
         wrong = [row for row in rows.values() if row[1] + row[4] != provenance["n_images"]]
         if wrong:
             raise InputError(
                 f"{out}: found {wrong[0][1]} labels and {wrong[0][4]} evaluated images in a row; "
                 f"expected them to add up to {provenance['n_images']}"
             )
-    _save(beside, json.dumps(provenance, indent=2) + "\n")
+    _save(path, json.dumps(provenance, indent=2) + "\n")
     return rows
 
 
-def _beside(out):
+def provenance_file(out):
     return out.with_name(out.name + ".provenance.json")
 
 
 def _read_rows(out):
     header = ",".join(COLUMNS)
-    advice = "expected a table that `sweep` wrote (move the file away to start anew)"
+    advice = "expected a table that `sweep` wrote (move the file away to start again)"
     try:
         text = out.read_text(encoding="utf-8")
         if not text.startswith(header + "\n") or not text.endswith("\n"):
             raise InputError(f"{out}: found another header or a cut-off end; {advice}")
         dtypes = {"method": str, "n_labels": int, "seed": int, "n_evaluated": int}
-        # by way of text: some versions of pandas lose the last digit of a float
+        # through strings: some versions of pandas lose the last digit of a float
         exact = {"accuracy": str, "seconds": str}
         table = pd.read_csv(io.StringIO(text), dtype=dtypes | exact)
         table = table.astype(dict.fromkeys(exact, float))
@@ -291,23 +291,23 @@ def _read_rows(out):
     return {row[:3]: row for row in table.itertuples(index=False, name=None)}
 
 
-def _same_data(beside, provenance):
+def _same_data(path, provenance):
     """The recorded provenance with new kinds of features added, if it is of the same data."""
     try:
-        recorded = json.loads(beside.read_text(encoding="utf-8"))
+        recorded = json.loads(path.read_text(encoding="utf-8"))
         before = {"labels": recorded["labels"], **recorded["features"]}
         digests = {what: str(described["sha256"]) for what, described in before.items()}
         if not isinstance(recorded["n_images"], int):
             raise TypeError("n_images")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"{beside}: found no readable provenance; expected the one written with the table"
+            f"{path}: found no readable provenance; expected the one written with the table"
         ) from error
     now = {"labels": provenance["labels"], **provenance["features"]}
     for what in now.keys() & before.keys():
         if now[what] != before[what]:
             raise InputError(
-                f"{beside}: found {what} with sha256 {digests[what][:12]}, expected "
+                f"{path}: found {what} with sha256 {digests[what][:12]}, expected "
                 f"{now[what]['sha256'][:12]} as given; use another out for other data"
             )
     return recorded | {"features": recorded["features"] | provenance["features"]}

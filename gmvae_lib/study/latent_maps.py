@@ -1,6 +1,6 @@
 """Two-dimensional maps of the latent space: PCA, UMAP and t-SNE of the means of q(z|x).
 
-They need pixels and a minute, so they are drawn up once and stored beside the run.
+They need pixels and a minute of computation, so they are computed once and stored with the run.
 """
 
 from dataclasses import dataclass, fields

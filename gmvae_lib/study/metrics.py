@@ -1,4 +1,4 @@
-"""Numbers that describe a clustering, a classifier, and how either varies over seeds."""
+"""Measures of clusterings and classifiers, and intervals over seeds."""
 
 import numpy as np
 import pandas as pd
@@ -138,7 +138,7 @@ def per_class_gain(draws, confidence=0.95):
 
 
 def reliability(confidence, correct, n_bins=10):
-    """What a classifier's confidence is worth: accuracy among predictions of like confidence.
+    """Reliability diagram: accuracy among predictions of similar confidence.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""Small coloured pictures of machine parts, for trying the library where colour matters."""
+"""Synthetic colour pictures of machine parts: a data set in which colour matters."""
 
 import numpy as np
 
 from gmvae_lib.errors import InputError
 
 SHAPES = ("washer", "nut", "bracket", "screw")
-# sRGB in 0..255; brass and copper are told apart by hue, hardly by brightness
+# sRGB in 0..255; brass and copper differ in hue, hardly in brightness
 METALS = {"steel": (168, 172, 180), "brass": (196, 164, 76), "copper": (200, 140, 106)}
 PART_NAMES = tuple(f"{metal} {shape}" for shape in SHAPES for metal in METALS)
 
@@ -13,8 +13,9 @@ PART_NAMES = tuple(f"{metal} {shape}" for shape in SHAPES for metal in METALS)
 def draw_parts(n, seed=0, size=28) -> tuple[np.ndarray, np.ndarray]:
     """Draw parts of four shapes in three metals on a dark belt, photographed from above.
 
-    Each picture takes a random size, turn (sd 10 degrees), place, metal tone, slanting light, and
-    noise. Classes, shape times metal, are balanced to within one picture, the order is shuffled.
+    Each picture has a random size, rotation (sd 10 degrees), position, metal tone, direction of
+    light, and noise. Classes, shape times metal, are balanced to within one picture, in random
+    order.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def draw_parts(n, seed=0, size=28) -> tuple[np.ndarray, np.ndarray]:
     distance = np.empty((n, size, size))
     for i, outline in enumerate((_washer, _nut, _bracket, _screw)):
         distance[shape == i] = outline(*at[:, shape == i])
-    # an edge one pixel wide, which is how a camera blurs it
+    # an edge one pixel wide, as a camera blurs it
     cover = np.clip(0.5 - distance * scale[:, None, None] * size / 2, 0, 1)[..., None]
     picture = cover * tone[:, None, None] + (1 - cover) * belt[:, None, None]
     picture *= (1 + light[:, 0] * x + light[:, 1] * y)[..., None]

@@ -1,4 +1,4 @@
-"""The book's playground: one script file with all that its page computes from.
+"""The book's playground: one script file with all data that its page needs.
 
 The page (book/playground.md, book/_extra/playground/playground.js) runs q(c|x) and the two
 decoders of the article in the reader's browser. `export` writes what it needs as a script that
@@ -23,7 +23,7 @@ VARIABLE = "playgroundData"
 LABEL_SEED = 0  # of the draw of labels, the one of Figure 2
 MOST_LABELS = 14_560
 N_SAMPLES = 5  # of each component
-N_HESITANT = 13  # samples in the gallery, beside one rendered letter a class
+N_HESITANT = 13  # samples in the gallery, in addition to one rendered letter a class
 
 # How the page turns strokes into an image, from the medians over EMNIST letters, which
 # tests/test_playground.py measures. `side` px is the longest side of the ink. Over `edge` px,
@@ -180,7 +180,7 @@ def _packed_layer(layer):
 
 
 def _packed_draw(run, n_labels):
-    """What the two rules know after seeing n labels: counts over all classes, [C] and [C, K]."""
+    """State of the two rules after n labels: counts over all classes, [C] and [C, K]."""
     index = draw_labelled(len(run.labels), n_labels, LABEL_SEED)
     q, y = run.posterior[index], run.labels[index]
     classes = np.arange(len(run.class_names))
@@ -194,8 +194,8 @@ def _packed_draw(run, n_labels):
 
 
 def _contents(run):
-    """Of every component the letters it holds by their true labels, such as "t 71 %, j 25 %"."""
-    case = np.zeros_like(run.labels)  # not asked for
+    """The letters of every component by their true labels, such as "t 71 %, j 25 %"."""
+    case = np.zeros_like(run.labels)  # unknown, and not used
     return style_table(run.posterior, run.labels, case, run.class_names)["mix"].tolist()
 
 

@@ -1,4 +1,4 @@
-"""Theory against experiment: accuracy predicted from the clusters beside accuracy measured."""
+"""Theory and experiment: accuracy predicted from the clusters, and accuracy measured."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ MORE_DRAWS = range(100, 160)  # other seeds than the sweep's
 
 
 def sample_cells(q, y, size: int = 10_000, seed: int = 0) -> bounds.PosteriorCells:
-    """A random sample of images to stand for all, as the predictions read them."""
+    """A random sample of images, in the form that the predictions read."""
     size = min(size, len(q))
     rows = np.random.default_rng(seed).choice(len(q), size, replace=False)
     return bounds.PosteriorCells(q[rows], y[rows], np.full(size, 1 / size))
@@ -24,7 +24,7 @@ def sample_cells(q, y, size: int = 10_000, seed: int = 0) -> bounds.PosteriorCel
 def predict(table: bounds.ClusterTable, cells: bounds.PosteriorCells, n_labels: int) -> dict:
     """Expected accuracy of the three rules of `RULES` with ``n_labels`` random labels.
 
-    Sizes and letters of the clusters come from ``table``; which clusters an image likes next, from
+    Sizes and letters of the clusters come from ``table``; the next likely clusters of an image from
     ``cells``: a sample of images, or the table's own.
     """
     p, pi = table.label_given_cluster, table.weights
@@ -59,7 +59,7 @@ def predicted_and_measured(q, y, summary, n_jobs: int = 1) -> pd.DataFrame:
     )
     measured = pd.concat([again, summary[summary["n_labels"] > FEW_LABELS]])
     table, cells = bounds.cluster_table(q, y), sample_cells(q, y)
-    with threadpool_limits(1):  # many small products: more threads would only wait for each other
+    with threadpool_limits(1):  # many small products, for which more threads are slower
         by_sample = {n: predict(table, cells, n) for n in counts}
         by_table = {n: predict(table, table.cells, n) for n in counts}
     rows = [

@@ -1,4 +1,4 @@
-"""Everything in results/, from pixels: ``make reproduce`` runs this.
+"""Recomputes everything in results/ from pixels; run by ``make reproduce``.
 
 Steps, in order: train, posterior, studies, choosing, decoders, baselines, rivals, prediction,
 claims, pictures. Each can be run alone, and the long ones resume where they were stopped.
@@ -36,7 +36,7 @@ STUDIES = "studies.csv"
 PREDICTION = "prediction.csv"
 CHOOSING = "choosing.csv"
 SEEDS = range(20)  # draws of the labels
-BASELINE_SEEDS = range(5)  # of them, for baselines and rivals: some take minutes a cell
+BASELINE_SEEDS = range(5)  # of them, for baselines: some take minutes a cell
 
 
 def train(images, results: Path, work: Path, args):
@@ -50,8 +50,8 @@ def train(images, results: Path, work: Path, args):
     )  # fmt: skip
     run = studies.seed_run(work, studies.chosen_seed(table))
     run.provenance["data"] = dict(images.provenance)
-    # half precision halves the file; the posterior is computed from the rounded weights, so
-    # what is published agrees with itself
+    # half precision halves the file; the posterior is computed from the rounded weights, so that
+    # weights and posterior agree
     state = {
         name: value.astype(np.float16) if value.dtype == np.float32 else value
         for name, value in run.state.items()
@@ -61,7 +61,7 @@ def train(images, results: Path, work: Path, args):
 
 
 def posterior(images, results: Path, progress: bool, run=None):
-    """The published run's q(c|x) with the true labels beside it, for evaluation only."""
+    """Compute the published run's q(c|x), and store it with the true labels for evaluation."""
     from gmvae_lib.vae.model import embed
     from gmvae_lib.vae.nearest import nearest
 
@@ -74,7 +74,7 @@ def posterior(images, results: Path, progress: bool, run=None):
 
 
 def decoded(run):
-    """What the sweep's decoders see of a published run, and the decoders: (features, methods)."""
+    """Inputs of the decoders of the sweep from a published run, and the decoders: two dicts."""
     on_neighbours = neighbour_decoder(run.posterior, run.extra["neighbours"])
     smoothed = on_neighbours.q
     return {"q": run.posterior, "smoothed": smoothed, "rows": np.arange(len(smoothed))}, {
@@ -85,7 +85,7 @@ def decoded(run):
 
 
 def write_prediction(results: Path, n_jobs: int):
-    """prediction.csv: accuracy predicted from the clusters, and accuracy measured."""
+    """Write prediction.csv: accuracy predicted from the clusters, and accuracy measured."""
     import pandas as pd
 
     run = load_run(results / RUN)
@@ -95,9 +95,9 @@ def write_prediction(results: Path, n_jobs: int):
 
 
 def measure_rivals(images, results: Path, work: Path, how: dict):
-    """rivals.csv: methods that see the unlabelled images too, and the baselines tuned.
+    """Write rivals.csv: semi-supervised baselines, and the tuned baselines on pixels.
 
-    The table is of one published run: after a new one, move it away.
+    The table belongs to one published run; move it away before measuring another.
     """
     from gmvae_lib.study import rivals
     from gmvae_lib.study.baselines import tuned_baselines
@@ -106,7 +106,7 @@ def measure_rivals(images, results: Path, work: Path, how: dict):
     run = load_run(results / RUN)
     features, decoders_ = decoded(run)
     pixels = images.pixels()
-    # another run has another folder, so that nothing of an old one is taken for its own
+    # intermediate files are stored by the digest of the posterior they belong to
     work = work / array_digest(run.posterior)[:12]
     embedding = _kept(
         work / "embedding.npz",
@@ -128,14 +128,14 @@ def measure_rivals(images, results: Path, work: Path, how: dict):
     for name, cluster in rivals.clusterings(pixels, embedding, run.model_config.K).items():
         seen[name] = _kept(work / f"{name.replace(' ', '-')}.npz", cluster)
         measure({name: {name: HardDecoder()}}, (73, 291, 728, 2912))
-    few = BASELINE_SEEDS[:3]  # the dear ones come last, with fewer draws
+    few = BASELINE_SEEDS[:3]  # the slowest methods come last, with fewer draws
     measure({"rows": rivals.by_self_training(embedding)}, (73, 291, 728), few)
     measure(networks, (73, 291), few)
     measure({"pixels": boosting}, (73, 291, 728), few)
 
 
 def _kept(path: Path, make):
-    """The array in a file .npz, made and kept there the first time."""
+    """The array in a file .npz, which is computed and written the first time."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_npz(path, {"arr_0": make()}, compressed=False)
@@ -143,7 +143,7 @@ def _kept(path: Path, make):
 
 
 def write_claims(results: Path):
-    """claims.json and targets.json from the published run and the sweep."""
+    """Write claims.json and targets.json from the published run and the sweep."""
     import pandas as pd
 
     run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
@@ -158,7 +158,7 @@ def write_claims(results: Path):
     figure = figures.figure_3(summary, len(run.labels), run.model_config.K)
     figure.savefig(results / "figures" / "figure3.png", dpi=110)
     readme = Path("README.md")
-    if results == PUBLISHED and readme.is_file():  # another data set's table has no place there
+    if results == PUBLISHED and readme.is_file():  # only the published table belongs there
         text = with_results(readme.read_text(encoding="utf-8"), readme_table(summary, run))
         write_atomically(readme, lambda p: p.write_text(text, encoding="utf-8"))
 
@@ -201,16 +201,16 @@ def readme_table(summary, run) -> str:
 
 
 def with_results(text: str, table: str) -> str:
-    """The README's text with the table between its two marks."""
+    """The README's text with the table inserted between its two markers."""
     start, end = "<!-- results: ", "<!-- /results -->"
     if start not in text or end not in text:
-        raise InputError(f"README.md: found no marks {start!r} and {end!r}, expected both")
+        raise InputError(f"README.md: found no markers {start!r} and {end!r}, expected both")
     head = text[: text.index("\n", text.index(start)) + 1]
     return f"{head}\n{table}\n\n{text[text.index(end) :]}"
 
 
 def draw_pictures(images, results: Path):
-    """The pictures that need pixels: raw pixels are not committed, these few drawings are."""
+    """Write the figures that need pixels, which are committed in place of the raw data."""
     from matplotlib.image import imsave
 
     folder = results / "figures"
@@ -274,7 +274,7 @@ def draw_gallery(run, images, folder: Path):
 
 
 def draw_errors(run, images, folder: Path, n_labels: int = 291, n_pairs: int = 5, n: int = 8):
-    """The surest errors of the decoder that asks neighbours, of its commonest confusions."""
+    """The most confident errors of the neighbour decoder in its most frequent confusions."""
     features, methods = decoded(run)
     labelled = draw_labelled(len(run.labels), n_labels, seed=0)
     y, names = run.labels, run.class_names
@@ -374,7 +374,7 @@ def reproduce(args):
     elif "posterior" in args.steps:
         posterior(images, args.results, progress)
     if "studies" in args.steps:
-        # seeds are the step train's; MNIST is another data set, and the clock needs a quiet machine
+        # seeds belong to the step train; MNIST is other data, and speed needs an idle machine
         others = [study for study in studies.STUDIES if study not in ("seeds", "mnist", "speed")]
         studies.run_studies(
             others, (args.data, args.data_dir), args.work / "studies", args.results / STUDIES,

@@ -38,7 +38,7 @@ def nearest_label(n_labels, seed, n_threads):
 
 def nearest_labels(n_labels, seed, n_threads):
     """k-NN, near labels counting more; k of 1, 3, 5, 10 by cross-validation."""
-    # in a fold of few labels there may not be ten neighbours
+    # a fold of few labels may have fewer than ten neighbours
     counts = [k for k in (1, 3, 5, 10) if k <= max(1, n_labels // 3)]
     model = KNeighborsClassifier(weights="distance", n_jobs=n_threads)
     return tuned(model, {"n_neighbors": counts}, seed)
@@ -53,14 +53,14 @@ class TransductiveClassifier(ClassifierMixin, BaseEstimator):
     Attributes
     ----------
     classes_ : array [C]
-    scores_ : array [N, C], what `_score` makes of all images; the largest wins.
+    scores_ : array [N, C], from `_score` for all images; the largest wins.
     """
 
     def fit(self, rows, y):
         n = self._n_images()
         rows, y = labelled_rows(rows, y, n)
         self.classes_, index = np.unique(y, return_inverse=True)
-        if len(self.classes_) == 1:  # nothing to tell apart
+        if len(self.classes_) == 1:
             self.scores_ = np.ones((n, 1))
         else:
             self.scores_ = self._score(rows, index)
@@ -82,7 +82,7 @@ def _with_unlabelled(n, rows, index):
 class Spreading(TransductiveClassifier):
     """scikit-learn's LabelSpreading (Zhou et al. 2004) on a sparse graph.
 
-    Its own kernels make a dense [N, N] matrix, or search for neighbours at each fit.
+    scikit-learn's own kernels build a dense [N, N] matrix, or search for neighbours at each fit.
 
     Parameters
     ----------
@@ -161,14 +161,14 @@ class PoissonLearning(TransductiveClassifier):
 
 
 class SelfTraining(TransductiveClassifier):
-    """scikit-learn's SelfTrainingClassifier: a classifier that adds its confident guesses.
+    """scikit-learn's SelfTrainingClassifier, which adds its confident predictions to the labels.
 
     Parameters
     ----------
     points : array [N, D] of all images.
     estimator : scikit-learn classifier with `predict_proba`.
-    pool : unlabelled images to guess at, drawn at random; every round fits on those guessed.
-    threshold : probability from which a guess becomes a label. rounds : at most.
+    pool : unlabelled images, drawn at random, whose confident predictions are added each round.
+    threshold : probability from which a prediction becomes a label. rounds : at most.
     """
 
     def __init__(self, points, estimator, pool=20_000, threshold=0.95, rounds=5, seed=0):
@@ -201,7 +201,7 @@ LEARNING_RATE, WEIGHT_DECAY, BATCH = 2e-3, 1e-4, 100  # the rates are the GMVAE'
 
 
 class ConvolutionalNetwork(ClassifierMixin, BaseEstimator):
-    """A net like the GMVAE's encoder, trained on the labelled images alone, as random views.
+    """A network like the GMVAE's encoder, trained on random views of the labelled images alone.
 
     Parameters
     ----------
@@ -235,14 +235,14 @@ class ConvolutionalNetwork(ClassifierMixin, BaseEstimator):
 
 
 class PseudoLabels(TransductiveClassifier):
-    """The GMVAE's encoder, fine-tuned on random views with the labels a decoder is sure of.
+    """The GMVAE's encoder, fine-tuned on random views with the confident labels of a decoder.
 
     Parameters
     ----------
     pixels : float32 [N, H*W] in [0, 1], of all images.
-    model : GMVAE, trained; its encoder is where the net starts.
+    model : GMVAE, trained; its encoder initialises the network.
     decoder : unfitted classifier of row numbers with `predict_proba`.
-    threshold : of the decoder's probability, above which its label is taken for true.
+    threshold : of the decoder's probability, above which its label is used.
     steps : of Adam, each on 100 views. seed : of the last layer, batches and views.
     """
 
@@ -332,7 +332,7 @@ def clusterings(pixels, embedding, K):
         "mixture on the embedding": lambda: mixture_posterior(*principal_components(embedding), K),
         "mixture on PCA": lambda: mixture_posterior(*principal_components(pixels), K),
         "k-means on pixels": lambda: kmeans_posterior(pixels, K),
-        # full covariances of 784 pixels are beyond the images there are in a component
+        # a component has too few images for a full covariance of 784 pixels
         "mixture on pixels": lambda: mixture_posterior(pixels, K, "diag"),
     }
 

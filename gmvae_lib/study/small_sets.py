@@ -1,17 +1,17 @@
-"""`GMVAEClassifier` on small sets, beside what one would use without it.
+"""`GMVAEClassifier` on small data sets, compared with simple methods.
 
 ``python -m gmvae_lib.study.small_sets`` writes results/small_sets.csv, in a quarter of an hour on
 one core, and resumes after an interruption. Sets of scikit-learn: digits as images and as rows,
 wine, and breast cancer. Drawn here: parts in colour, and the same pictures in grey
 (`parts.draw_parts`).
 
-Where it does not pay: from 50 labels on, logistic regression is ahead on both tables (wine and
-breast cancer), whose classes a line tells apart; on digits as rows, label spreading does as well
-without any training. On digits as images, where views know what a picture is, the GMVAE leads.
+The GMVAE is not always ahead: from 50 labels on, logistic regression is better on both tables (wine
+and breast cancer), whose classes are linearly separable; on digits as rows, label spreading does as
+well without any training. On digits as images, where random views apply, the GMVAE leads.
 
 K is chosen without labels, by `choose_components`. That rule, the views of rows (`views.CORRUPTED`)
-and their encoder were settled with labels of the four sets of scikit-learn in sight. Nothing was
-settled on the parts.
+and their encoder were developed with the labels of the four sets of scikit-learn in view; nothing
+was tuned on the parts.
 """
 
 import argparse
@@ -45,7 +45,7 @@ DRAWS = range(10)  # of the labels
 ENOUGH = 0.9  # of the largest agreement
 COLUMNS = "data n method K agreement n_labels draws mean low high".split()
 OUT = "results/small_sets.csv"
-CONFUSION = "parts_confusion.csv"  # beside it
+CONFUSION = "parts_confusion.csv"  # in the same folder
 
 
 def load(name: str):
@@ -64,11 +64,11 @@ def load(name: str):
 
 
 def choose_components(agreement: dict[int, float]) -> int:
-    """The K to use: the smallest whose agreement is nearly the largest; no label is needed.
+    """The smallest K whose agreement is within a tenth of the largest; no label is needed.
 
     Agreement, the mutual information of the clusters of two random views (`studies.criteria`), only
-    tends to rise with K, and levels off when further components no longer hold anything of their
-    own. Fewer components need fewer labels, so of those within a tenth of the best: the smallest.
+    tends to rise with K, and levels off when further components describe no further structure. Of
+    those near the best the smallest is taken, since fewer components need fewer labels.
 
     agreement : K to nats.
     """
@@ -120,7 +120,7 @@ def measure(name: str, method: str, K: int = 0, **parameters) -> list[dict]:
 
 
 def _rival(method, scaled, K):
-    """A classifier that the same labels are given to, and what it reads of all rows."""
+    """A classifier to compare with, and its input for all rows."""
     if method == "logistic regression":
         return logistic_regression(None, 0, 1), scaled
     if method == "label spreading":
@@ -129,7 +129,7 @@ def _rival(method, scaled, K):
 
 
 def cells(name: str) -> list[tuple[str, int]]:
-    """What is measured on a set: (method, K)."""
+    """The combinations measured on a set: (method, K)."""
     n = len(load(name)[1])
     grid = [K for K in GRID if 5 * K <= n]
     return [
@@ -141,7 +141,7 @@ def cells(name: str) -> list[tuple[str, int]]:
 
 
 def study(out=OUT, sets=SETS, **parameters) -> pd.DataFrame:
-    """Measure what the table at ``out`` does not hold yet, and write it after every cell."""
+    """Measure what is missing in the table at ``out``, which is written after every cell."""
     out = Path(out)
     rows = pd.read_csv(out).to_dict("records") if out.is_file() else []
     done = {(row["data"], row["method"], int(row["K"])) for row in rows}
@@ -158,7 +158,7 @@ def study(out=OUT, sets=SETS, **parameters) -> pd.DataFrame:
 
 
 def parts_confusion(K: int, n_labels: int = 100, seed: int = 0, **parameters) -> pd.DataFrame:
-    """What the parts in colour are taken for, of those without a label: truth, predicted, pictures.
+    """Confusions among the unlabelled parts in colour: truth, predicted, pictures.
 
     K : components. seed : of the draw of labels. parameters : of `GMVAEClassifier`.
     """

@@ -2,7 +2,7 @@
 
 ``python -m gmvae_lib.study.studies --studies seeds ablation`` trains what is missing, one training
 a core, and writes results/studies.csv; it resumes after an interruption. Labels are read only after
-a training has ended, to describe it.
+a training has ended, to evaluate it.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def run_trial(trial: Trial, source: tuple[str, str | None], work: Path, threads:
 
 
 def _cluster(trial, pictures, others, work):
-    """What is known without labels; q, and the encoder's features where there is an encoder, each
+    """Measures that need no label, q, and the features where there is an encoder: the latter two
     of the images trained on and of the held-out ones."""
     from gmvae_lib.vae.model import embed
     from gmvae_lib.vae.training import fit
@@ -105,7 +105,7 @@ def _cluster(trial, pictures, others, work):
         **criteria(run.model, others if len(others) else pictures),
     }
     if trial.after == "mixture of z":
-        del known["agreement"]  # of q(c|x), which is not what clusters here
+        del known["agreement"]  # of q(c|x), which is not the clustering here
         z = [latent_means(run.model, part) for part in (pictures, others)]
         return known, mixture_cluster(*z, trial.seed), None
     q, features = embed(run.model, pictures)
@@ -182,7 +182,7 @@ def with_later_images(decoder, q, later) -> NeighbourDecoder:
 def accuracies(methods, labels) -> dict[str, float]:
     """Mean accuracy over the label seeds by decoder and label count, "graph 291" and so on.
 
-    methods : by name (decoder, what it sees of the images trained on, and of the held-out ones).
+    methods : by name (decoder, its input for the images trained on, and for the held-out ones).
     labels : of both. The images trained on get the labels, and the accuracy is that on the others
         of them; "held-out graph 291" is that on the held-out ones, where there are any.
     """
@@ -202,7 +202,7 @@ def accuracies(methods, labels) -> dict[str, float]:
 def accuracy_with(decoder, seen, y, labelled) -> float:
     """Fit the decoder on the labels of some images; its accuracy on the others.
 
-    ``seen`` is what the decoder sees of all images; it stays fitted.
+    ``seen`` is the decoder's input for all images; the decoder stays fitted.
     """
     unlabelled = np.ones(len(y), dtype=bool)
     unlabelled[labelled] = False
@@ -239,7 +239,7 @@ def collect(work: Path, out: Path):
 
 
 def chosen_seed(table) -> int:
-    """The model seed to publish: the one whose views agree most, which no label has touched."""
+    """The model seed to publish: that of the largest agreement, a criterion without labels."""
     seeds = table[table["study"] == "seeds"]
     if seeds.empty:
         raise InputError("studies.csv: found no row of the study seeds, expected at least one")
@@ -267,7 +267,7 @@ def run_studies(names, source, work: Path, out: Path, seeds=10, jobs=2, threads=
     work.mkdir(parents=True, exist_ok=True)
     sources = {"letters": source, "mnist": ("mnist", source[1])}
     wanted = [trial for name in names for trial in trials(name) if trial.seed < seeds]
-    # one at a time to each worker: trainings differ in length, and a kill should lose few
+    # one at a time to each worker: trainings differ in length, and an interruption should lose few
     Parallel(n_jobs=jobs, batch_size=1, pre_dispatch=jobs)(
         delayed(_finish)(trial, sources[trial.data], work, threads) for trial in wanted
     )
@@ -303,7 +303,7 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    # by its own name: workers could not find what is defined in __main__
+    # imported by name: workers could not find functions that are defined in __main__
     from gmvae_lib.study.studies import main
 
     sys.exit(main())

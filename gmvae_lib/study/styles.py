@@ -1,6 +1,6 @@
-"""What writing each component holds, and which components Figure 1 shows.
+"""Letters and case of each component, and the components that Figure 1 shows.
 
-True letters and cases are read here: for looking at a trained model, never for training it.
+True letters and cases are read here to describe a trained model, never to train it.
 """
 
 import numpy as np
@@ -60,7 +60,7 @@ def case_contrast(styles, min_known=200, min_purity=0.8):
     """For each letter, its components with the largest and the smallest share of upper case.
 
     Only components with at least `min_known` images of known case and a purity of at least
-    `min_purity` are looked at.
+    `min_purity` are considered.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What is trained for the tables of the book: seeds, held-out use, ablation, K, MNIST, speed."""
+"""The trainings behind the book's tables: seeds, held-out use, ablation, K, MNIST, speed."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,7 @@ GRID = (26, 50, 100, 200, 400)
 
 @dataclass(frozen=True)
 class Trial:
-    """One training, or one clustering without a network, and what it is to be called."""
+    """One training, or one clustering without a network, and its name."""
 
     study: str
     variant: str
@@ -24,7 +24,7 @@ class Trial:
     held_out: bool = False  # train on 80 % of the images, measure the ELBO on the others
     after: str = "q"  # what clusters: the model's q(c|x), or a key of WITHOUT_Q
     data: str = "letters"
-    neighbours: bool = False  # measure also the decoders that ask neighbours; a minute or two
+    neighbours: bool = False  # also measure the decoders that use neighbours; a minute or two
 
     @property
     def name(self) -> str:
@@ -51,7 +51,7 @@ def trials(study: str) -> list[Trial]:
             Trial(study, "plain GMVAE, equal compute", 0, *plain(recipe[1].epochs), held_out=True),
         ]
     if study == "speed":
-        # the search for neighbours pays later than in the first two epochs
+        # the search for neighbours helps only after the first two epochs
         return [
             Trial(study, "two epochs", seed, *preset("best", epochs=2, seed=seed, neighbours=0))
             for seed in range(3)
@@ -79,7 +79,7 @@ def trials(study: str) -> list[Trial]:
 
 
 def plain(epochs: int) -> tuple[GMVAEConfig, TrainConfig]:
-    """The model of the recipe trained by the ELBO alone, for at least as long as ``epochs`` of it.
+    """The model of the recipe trained by the ELBO alone, for at least as long as ``epochs`` epochs.
 
     Without views an epoch takes less than half the time, and there is no second stage: four epochs
     for one are generous.

@@ -278,7 +278,7 @@ def table_targets():
         out = Path(work) / "s.csv"
         methods = {"q": {"soft": SoftDecoder()}}
         experiments.sweep({"q": q}, y, methods, [2, 5], [0, 1], out=out, progress=False)
-        table, about = (path.read_bytes() for path in (out, experiments._beside(out)))
+        table, about = (path.read_bytes() for path in (out, experiments.provenance_file(out)))
     now = experiments._provenance({"q": q}, y)
 
     def reader(which):

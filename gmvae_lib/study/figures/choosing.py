@@ -83,7 +83,7 @@ def accuracy_of_the_confident(confidence, correct):
     correct : bool array [N]
     """
     coverage, accuracy = accuracy_at_coverage(confidence, correct)
-    kept = coverage >= 0.05  # the first few images say nothing
+    kept = coverage >= 0.05  # the first few images are too few for an accuracy
     fig, ax = plt.subplots(figsize=(WIDTH, 3.6))
     ax.plot(coverage[kept], accuracy[kept], color=BLUE)
     ax.axhline(accuracy[-1], color=BLACK, lw=0.8, ls="--")

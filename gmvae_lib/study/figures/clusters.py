@@ -68,12 +68,12 @@ def image_grid(images, titles, n_columns=10):
 
 
 def _label_apart(ax, anchors, texts, offsets, avoid=(), **style):
-    """A text at each anchor, none over another.
+    """A text at each anchor, without overlaps.
 
     Each is moved by the first of `offsets` (in points; text to the right starts there, text to the
     left ends there) at which it stays inside the axes and covers
-    neither a text placed before it nor a point of `avoid`; where there is none it is left out. So
-    the more important come first, and all limits of the axes must be set before.
+    neither an earlier text nor a point of `avoid`; where there is none it is left out. Hence the
+    more important come first, and the limits of the axes must be final.
     """
     ax.figure.draw_without_rendering()  # lays the figure out, so that extents are the final ones
     renderer, inside = ax.figure.canvas.get_renderer(), ax.get_window_extent()
@@ -233,7 +233,7 @@ def latent_map(points, letters, groups):
     ----------
     points : array [M, 2]
     letters : sequence of str, [M]
-        True letters. The colours repeat; the letters written on the map tell them apart.
+        True letters. The colours repeat; the letters written on the map distinguish them.
     groups : int array [M]
         Groups with a label each, their commonest letter. The largest come first, and one that would
         cover another is left out.
@@ -244,7 +244,7 @@ def latent_map(points, letters, groups):
     fig, ax = plt.subplots(figsize=(WIDTH, 6.2), dpi=100)  # thousands of points make large files
     ax.scatter(*points.T, s=7, c=palette[letter % len(palette)], alpha=0.6, edgecolors="none")
     ax.axis("off")  # neither direction has a meaning or a unit
-    # a few far points must not squeeze the rest
+    # a few outliers must not compress the others
     low, high = np.percentile(points, [0.2, 99.8], axis=0)
     margin = 0.04 * (high - low)
     ax.set_xlim(low[0] - margin[0], high[0] + margin[0])
@@ -282,7 +282,7 @@ def distances_between_means(distance, letters):
     ends = np.cumsum(counts)
     fig, ax = plt.subplots(figsize=(WIDTH, 6.2))
     grid = distance[np.ix_(order, order)].astype(float)
-    np.fill_diagonal(grid, np.nan)  # blank: its zeros would take half of the colours
+    np.fill_diagonal(grid, np.nan)  # blank: its zeros would use half of the colour range
     image = ax.imshow(grid, cmap="cividis", interpolation="nearest")
     for end in ends[:-1]:
         ax.axhline(end - 0.5, color="white", lw=0.5)
@@ -298,7 +298,7 @@ def distances_between_means(distance, letters):
 
 @mpl.rc_context(STYLE)
 def hesitation_by_letter(table):
-    """Mean entropy of q(c|x) of each letter, in two parts, the most hesitant letter first.
+    """Mean entropy of q(c|x) of each letter, in two parts, the largest first.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ def figure_2(example, picture, class_names):
     ----------
     example : decoding.Disagreement
     picture : array [H, W]
-        The image, or what stands in for it.
+        The image, or a substitute for it.
     class_names : sequence of str
     """
 

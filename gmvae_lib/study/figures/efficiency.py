@@ -166,11 +166,11 @@ def confusion(share, names, written=0.03):
     share : array [C, C]
         Share of the images of letter i (row) that are called j (column); the diagonal is left out.
     names : sequence of str [C]
-    written : shares from here on are written into their place, in per cent
+    written : shares of at least this are written into their cells, in per cent
     """
     errors = np.where(np.eye(len(share), dtype=bool), 0, share)
     fig, ax = plt.subplots(figsize=(WIDTH, WIDTH))
-    ax.imshow(np.sqrt(errors), cmap="Blues", vmin=0)  # the root shows small shares, too
+    ax.imshow(np.sqrt(errors), cmap="Blues", vmin=0)  # the square root makes small shares visible
     middle = np.sqrt(errors.max()) / 2
     for i, j in zip(*np.nonzero(errors >= written), strict=True):
         colour = "white" if np.sqrt(errors[i, j]) > middle else BLACK

@@ -27,7 +27,7 @@ from gmvae_lib.study.figures.style import (
 
 @mpl.rc_context(STYLE)
 def training_curves(history, K):
-    """The course of a training: ELBO, mutual information and components in use.
+    """A training over its epochs: ELBO, mutual information and components in use.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def training_curves(history, K):
 
 @mpl.rc_context(STYLE)
 def criterion_against_accuracy(table, accuracy="graph 291"):
-    """What is known without labels against what labels then show, a point for each training.
+    """Label-free criteria against the accuracy measured with labels, a point for each training.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def model_seeds(table, chosen, counts=(73, 291, 728), decoder="neighbours"):
 
 @mpl.rc_context(STYLE)
 def growth(rows):
-    """Time and memory against what grows, both axes logarithmic, with the fitted exponents.
+    """Time and memory against the size that grows, both axes logarithmic, with fitted exponents.
 
     Parameters
     ----------
