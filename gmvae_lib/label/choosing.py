@@ -1,7 +1,7 @@
-"""Which images to label: those that stand for the most images nothing chosen stands for yet.
+"""Which images to label: greedy choice of those that represent the most images not yet covered.
 
-Labelling by choice turns the coupon collector's K log K labels into K (chapter 8), and into fewer
-where clusters look alike. No label is read.
+A choice of images turns the coupon collector's K log K labels into K (chapter 8), and into fewer
+where clusters are similar. No label is read.
 """
 
 import numpy as np
@@ -24,13 +24,13 @@ SIMILAR = 5  # clusters
 def suggest(q, budget: int, neighbours=None, known=()) -> pd.DataFrame:
     """Choose the images to label: one after the other, the one that adds most coverage.
 
-    Coverage is that of `max_herding`. At first the likeness is the mean of two cosines, of rows of
-    q and of rows of the smoothed posterior, and candidates are the 15 images of each component with
-    the highest q(c|x). So the first choices stand for large groups, an image like one chosen before
-    has to wait, even when it is of another component, and a component that holds two things is
-    chosen from twice. After as many images as there are components, the likeness is the cosine of
-    rows of q, and candidates are 5,000 images in even steps. After those, if anybody asks for so
-    many, come the others in the order of `one_a_cluster`. Nothing is random, and a smaller budget
+    Coverage is that of `max_herding`. At first the similarity is the mean of two cosines, of rows
+    of q and of rows of the smoothed posterior, and the candidates are the 15 images of each
+    component with the highest q(c|x). The first choices therefore represent large groups; images
+    similar to one already chosen are deferred, even those of another component; and a component
+    that holds two groups is chosen from twice. After as many images as there are components, the
+    similarity is the cosine of rows of q, and the candidates are 5,000 images in even steps. After
+    those follow the others in the order of `one_a_cluster`. Nothing is random, and a smaller budget
     gives the first rows of a larger one.
 
     Parameters
@@ -39,8 +39,8 @@ def suggest(q, budget: int, neighbours=None, known=()) -> pd.DataFrame:
     budget : int, 1 to N
         Images to label.
     neighbours : int array [N, n], optional
-        Rows of the nearest images (training.nearest), to smooth the posterior by. Without them q
-        itself is in its place.
+        Rows of the nearest images (`vae.nearest`), to smooth the posterior by. Without them, q
+        itself is used.
     known : rows that have a label already, mostly because they were suggested before: left out of
         the first ``budget`` + len(known) choices.
 
@@ -53,6 +53,16 @@ def suggest(q, budget: int, neighbours=None, known=()) -> pd.DataFrame:
     ------
     InputError
         If q is not a posterior, the budget not within 1 to N, or neighbours not rows of q.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q = np.repeat([[0.9, 0.1], [0.2, 0.8]], [30, 20], axis=0)
+    >>> table = suggest(q, 2)
+    >>> table[["index", "cluster"]].values.tolist()
+    [[0, 0], [30, 1]]
+    >>> table["reason"][0]
+    'typical of cluster 0 (62.0% of the images)'
     """
     q = _checked(q, budget)
     if len(known):
@@ -91,8 +101,16 @@ def add_random(table, q, n: int, seed: int = 0, known=()) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The table, with "drawn at random" in the reason of every image drawn: a chosen one may be
-        among them, since leaving it out would make the others no fair sample.
+        The table, with "drawn at random" in the reason of every image drawn. A chosen image may be
+        among them, since the others would otherwise be no random sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q = np.repeat([[0.9, 0.1], [0.2, 0.8]], [30, 20], axis=0)
+    >>> table = add_random(suggest(q, 2), q, 3, seed=0)
+    >>> int(table["reason"].str.contains("drawn at random").sum())
+    3
     """
     free = np.setdiff1d(np.arange(len(q)), list(known))
     if not 1 <= n <= len(free):
@@ -186,8 +204,15 @@ def _groups(queue, taken, smoothed, component, rank) -> pd.DataFrame:
 def one_a_cluster(q, budget: int) -> np.ndarray:
     """TypiClust's order (Hacohen et al. 2022) with q(c|x) for the clusters and the typicality.
 
-    The most typical image of every component, heaviest component first, then the second of each,
+    The most typical image of every component, the largest component first, then the second of each,
     and so on: int array [budget], rows of q.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+    >>> one_a_cluster(q, 3).tolist()
+    [1, 2, 0]
     """
     component, rank = typicality(q)
     weight = q.sum(axis=0, dtype=np.float64)[component]
@@ -197,15 +222,15 @@ def one_a_cluster(q, budget: int) -> np.ndarray:
 def max_herding(profile, candidates, n: int, chosen=()) -> np.ndarray:
     """Choose rows that cover all rows, greedily: MaxHerding (Bae et al. 2024).
 
-    Coverage is the mean, over all rows or 5,000 of them in even steps, of the likeness to the
-    chosen row that is most like it, or 0. It is submodular, so greedy choice reaches at least
-    1 - 1/e of the best (Nemhauser et al. 1978), and a gain found earlier bounds what it is now
-    (Minoux 1978).
+    Coverage is the mean, over all rows or 5,000 of them in even steps, of the similarity to the
+    most similar row chosen, or 0. It is submodular, so that greedy choice reaches at least 1 - 1/e
+    of the best (Nemhauser et al. 1978), and a gain computed earlier bounds the present one (Minoux
+    1978).
 
     Parameters
     ----------
     profile : float32 array [N, d]
-        The likeness of two rows is their product.
+        The similarity of two rows is their inner product.
     candidates : int array, rows to choose from
     n : int
         Rows to choose in all; fewer when the candidates are used up.
@@ -215,6 +240,13 @@ def max_herding(profile, candidates, n: int, chosen=()) -> np.ndarray:
     Returns
     -------
     int array, rows in the order chosen, `chosen` first
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> profile = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], dtype=np.float32)
+    >>> max_herding(profile, [0, 1, 2], 2).tolist()
+    [0, 2]
     """
     chosen = list(chosen)
     judges = profile[_even_sample(len(profile))]
@@ -251,6 +283,13 @@ def typicality(q):
     Returns
     -------
     (component, rank) : int arrays [N]; rank 0 is the most typical.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> component, rank = typicality(np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8]]))
+    >>> component.tolist(), rank.tolist()
+    ([0, 0, 1], [1, 0, 0])
     """
     component = q.argmax(axis=1)
     order = np.lexsort((-q.max(axis=1), component))  # stable: equals stay in their order

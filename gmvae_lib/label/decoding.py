@@ -1,10 +1,9 @@
 """Decoders: from cluster posteriors q(c|x) and a few labels to a classifier.
 
-All are scikit-learn classifiers whose features are the rows of q [N, K]. `partial_fit` over chunks
-equals one `fit` (all but `AssignmentDecoder` keep only sums over the labelled points), `merge` adds
-up decoders that were fitted apart, and prediction costs one product with a [K, C] matrix. Entries
-of q must be non-negative; rows that sum to 1 give the probabilities their meaning, but this is not
-enforced.
+All are scikit-learn classifiers whose features are the rows of q [N, K]. They keep only sums over
+the labelled points: `partial_fit` over chunks equals one `fit`, `merge` adds decoders fitted on
+different data, and a prediction is one product with a [K, C] matrix. Entries of q must be
+non-negative; rows that sum to 1 give the probabilities their meaning, but this is not enforced.
 """
 
 import math
@@ -21,13 +20,24 @@ from gmvae_lib.errors import InputError
 
 
 class Decoder(ClassifierMixin, BaseEstimator):
-    """What the decoders share: counting over labelled points, and scores to predictions.
+    """Base class of the decoders: counts over the labelled points, and scores to predictions.
 
     Attributes
     ----------
     classes_ : array [C], the sorted labels
     class_count_ : int64 [C], labelled points of each label
-    component_count_ : float64 [C, K], what `_component_count` sums
+    component_count_ : float64 [C, K], sums over the labelled points of each label
+
+    Examples
+    --------
+    Decoders fitted on two parts of the labels add up to the decoder of all of them:
+
+    >>> import numpy as np
+    >>> from gmvae_lib import SoftDecoder
+    >>> q, y = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]]), ["a", "a", "b"]
+    >>> parts = SoftDecoder().fit(q[:2], y[:2]).merge(SoftDecoder().fit(q[2:], y[2:]))
+    >>> bool((parts.component_count_ == SoftDecoder().fit(q, y).component_count_).all())
+    True
     """
 
     classes_: np.ndarray
@@ -72,11 +82,10 @@ class Decoder(ClassifierMixin, BaseEstimator):
         return self._count(q, label)
 
     def merge(self, other):
-        """Add the labelled points that another decoder of the same kind has seen; returns self.
+        """Add the labelled points of another decoder of the same kind; returns self.
 
-        As if this one had been fitted on both: decoders fitted on the shards of a data set, on as
-        many machines, add up to the decoder of the whole. Labels that only one of them knows are
-        kept.
+        The result is the decoder fitted on both: decoders of the shards of a data set, fitted on as
+        many machines, add up to that of the whole. Labels that only one of them has are kept.
 
         Raises
         ------
@@ -162,13 +171,13 @@ class Decoder(ClassifierMixin, BaseEstimator):
         q = validate_data(self, q, reset=False, dtype=[np.float64, np.float32])
         check_non_negative(q, type(self).__name__)
         scores = self._scores(q)
-        # No evidence for any label: all that is left is how often each label was seen.
+        # No evidence for any label: what remains is how often each label occurs.
         scores[scores.sum(axis=1) == 0] = self.class_count_ / self.class_count_.sum()
         return scores
 
 
 class HardDecoder(Decoder):
-    """Cluster-then-label: every component carries the label most of its labelled points have.
+    """Cluster-then-label: each component takes the most frequent label of its labelled points.
 
     l(c) is the most frequent label among the labelled points whose most likely component is c
     (ties: the first in `classes_`), and x gets l(argmax_c q(c|x)). `predict_proba` gives the vote
@@ -185,6 +194,18 @@ class HardDecoder(Decoder):
     Attributes
     ----------
     component_count_ : float64 [C, K], the votes
+
+    Examples
+    --------
+    The second component has no label, so its points take that of their next likely component:
+
+    >>> import numpy as np
+    >>> from gmvae_lib import HardDecoder
+    >>> q = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.2, 0.5, 0.3]])
+    >>> HardDecoder().fit(q[:2], ["cat", "dog"]).predict(q).tolist()
+    ['cat', 'dog', 'dog']
+    >>> HardDecoder(fallback="none").fit(q[:2], ["cat", "dog"]).predict(q).tolist()
+    ['cat', 'dog', 'cat']
     """
 
     def __init__(self, fallback="nearest"):
@@ -224,6 +245,15 @@ class SoftDecoder(Decoder):
     Attributes
     ----------
     component_count_ : float64 [C, K], the sum of q over the labelled points of each label
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmvae_lib import SoftDecoder
+    >>> q = np.array([[0.8, 0.2, 0.0], [0.0, 0.2, 0.8], [0.3, 0.3, 0.4]])
+    >>> decoder = SoftDecoder().fit(q[:2], ["cat", "dog"])
+    >>> decoder.predict(q[2:]).tolist(), decoder.predict_proba(q[2:]).round(3).tolist()
+    (['dog'], [[0.441, 0.559]])
     """
 
     @property
@@ -244,18 +274,27 @@ class BayesDecoder(Decoder):
     Parameters
     ----------
     alpha : float or "evidence"
-        Prior strength, in labelled points a component. With 0 a component keeps to its own points,
-        if it has any. "evidence": the most probable of `ALPHAS` given the labelled points, by
-        `log_evidence` and an exponential prior of mean 1.
+        Prior strength, in labelled points a component. With 0, p(l|c) of a component with labelled
+        points is their share. "evidence": the most probable of `ALPHAS` given the labelled points,
+        by `log_evidence` and an exponential prior of mean 1.
     prior : {"uniform", "labels"}
-        p(l). "uniform": 1 / C, so that a component without labels takes no side. "labels":
-        (n_l + 1) / (n + C), so that it votes for the letter that happened to be drawn most often,
-        which with few labels is mostly chance.
+        p(l). "uniform": 1 / C, so that a component without labels favours none. "labels":
+        (n_l + 1) / (n + C), so that it favours the label that was drawn most often, which with few
+        labels is mostly chance.
 
     Attributes
     ----------
     component_count_ : float64 [C, K], S
     alpha_ : float, the prior strength in use
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gmvae_lib import BayesDecoder
+    >>> q = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.0, 1.0]])
+    >>> decoder = BayesDecoder(alpha=1.0).fit(q[:3], ["a", "a", "b"])
+    >>> decoder.predict_proba(q[3:]).round(3).tolist()  # (0.3 + 0.5, 0.9 + 0.5) of 2.2
+    [[0.364, 0.636]]
     """
 
     def __init__(self, alpha="evidence", prior="uniform"):
@@ -325,6 +364,16 @@ def log_evidence(component_count, alpha, prior):
     Returns
     -------
     float or array [A], nats
+
+    Examples
+    --------
+    Two labels in one component: both a label each, or the same twice, from a uniform prior.
+
+    >>> import numpy as np
+    >>> apart = log_evidence([[1], [1]], alpha=2.0, prior=[0.5, 0.5])
+    >>> alike = log_evidence([[2], [0]], alpha=2.0, prior=[0.5, 0.5])
+    >>> np.exp([apart, alike]).round(3).tolist()
+    [0.167, 0.333]
     """
     count = np.asarray(component_count, dtype=np.float64)
     alpha = np.asarray(alpha, dtype=np.float64)[..., None]
@@ -334,7 +383,7 @@ def log_evidence(component_count, alpha, prior):
 
 
 class GraphDecoder(Decoder):
-    """Bayes' rule over components that lend each other labels: clusters that hesitate together.
+    """Bayes' rule with label propagation between components that share images.
 
     p(l|c) = (S_lc + strength * sum_c' W_cc' p(l|c')) / (S_c + strength), solved exactly, with S as
     in `BayesDecoder` and W the affinity, its rows normalised. A component without labels takes
@@ -344,14 +393,26 @@ class GraphDecoder(Decoder):
     Parameters
     ----------
     affinity : array [K, K], optional
-        From `cluster_affinity` of all images, which needs no label. Without it: that of the
-        labelled points, which is little.
+        From `cluster_affinity` of all images, which needs no label. Without it, that of the
+        labelled points alone.
     strength : float
         Weight of the neighbours, in labelled points a component; above 0.
 
     Attributes
     ----------
     component_count_ : float64 [C, K], S
+
+    Examples
+    --------
+    The third component has no label and shares images with the second only:
+
+    >>> import numpy as np
+    >>> from gmvae_lib import GraphDecoder
+    >>> from gmvae_lib.label.decoding import cluster_affinity
+    >>> q = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 0.5], [0.0, 0.1, 0.9]])
+    >>> decoder = GraphDecoder(cluster_affinity(q)).fit(q[:2], ["cat", "dog"])
+    >>> decoder.predict(q[3:]).tolist()
+    ['dog']
     """
 
     def __init__(self, affinity=None, strength=1.0):
@@ -387,7 +448,7 @@ class GraphDecoder(Decoder):
             affinity = np.asarray(self.affinity, dtype=np.float64)
         degree = affinity.sum(axis=1, keepdims=True)
         walk = np.divide(affinity, degree, out=np.zeros_like(affinity), where=degree > 0)
-        # a trace of the class prior: decides where no label reaches, and keeps the system regular
+        # a little of the class prior: it decides where no label reaches, and the system is regular
         prior = (self.class_count_ + 1) / (self.class_count_.sum() + len(self.classes_))
         trace = 1e-3 * self.strength
         counts = self.component_count_.sum(axis=0)
@@ -404,7 +465,13 @@ def cluster_affinity(q=None, together=None):
 
     Parameters
     ----------
-    q : array [N, K], posteriors of the images, labelled or not. together : their q'q, instead.
+    q : array [N, K], posteriors of the images, labelled or not. together : q'q instead of q.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cluster_affinity(np.array([[0.5, 0.5], [1.0, 0.0]])).tolist()
+    [[0.0, 0.25], [0.25, 0.0]]
     """
     affinity = np.asarray(q.T @ q if together is None else together, dtype=np.float64).copy()
     np.fill_diagonal(affinity, 0.0)
@@ -412,9 +479,15 @@ def cluster_affinity(q=None, together=None):
 
 
 def decoders(q):
-    """The decoders of the sweep, unfitted, by the name they have in its table.
+    """The decoders that read q(c|x), unfitted, by name.
 
     q : array [N, K], posteriors of all images: the graph decoder's affinity, which needs no label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> list(decoders(np.eye(3)))
+    ['graph', 'soft', 'hard', 'hard (no fallback)', 'bayes']
     """
     return {
         "graph": GraphDecoder(cluster_affinity(q)),

@@ -1,4 +1,4 @@
-"""Images ask the images that look alike: for their component, without labels, and for a label."""
+"""Neighbourhood smoothing of q(c|x), and a decoder on the graph of nearest neighbours."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -6,27 +6,36 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
 
-NEIGHBOURS = 10  # that an image asks
+NEIGHBOURS = 10  # nearest images of each image
 
 
 def smooth_posterior(q, neighbours, weight: float = 0.9, steps: int = 10, others=None):
-    """Mix every image's q(c|x) with that of its nearest neighbours, again and again.
+    """Average every image's q(c|x) with those of its nearest neighbours, repeatedly.
 
     q~ <- (1 - weight) q + weight * mean of q~ over the neighbours: the label spreading of Zhou et
-    al. 2004 with clusters in the place of labels, so it needs none.
+    al. 2004 applied to clusters, so that it needs no label.
 
     Parameters
     ----------
     q : array [N, K], rows sum to 1.
     neighbours : int array [N, n], rows of the nearest images in the encoder's features
-        (training.nearest), or with ``others`` rows of it.
+        (`vae.nearest`), or rows of ``others``.
     weight : of the neighbours, 0 to below 1. steps : of the iteration.
-    others : array [M, K], smoothed posteriors of other images that ``neighbours`` points into: for
-        images that come after those were smoothed. One step is then all there is.
+    others : array [M, K], optional. Smoothed posteriors of other images, among which ``neighbours``
+        are then looked up: for images that arrive after those were smoothed. One step is made.
 
     Returns
     -------
     float32 [N, K], rows sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q = np.array([[1.0, 0.0], [1.0, 0.0], [0.4, 0.6]])
+    >>> print(smooth_posterior(q, [[1], [0], [0]], weight=0.5).round(3))
+    [[1.  0. ]
+     [1.  0. ]
+     [0.7 0.3]]
     """
     q = np.asarray(q, dtype=np.float32)
     _check_weight(weight)
@@ -57,8 +66,10 @@ def _links(neighbours, n_rows, n_pool):
     from scipy.sparse import csr_array
 
     neighbours = np.asarray(neighbours)
-    if neighbours.ndim != 2 or len(neighbours) != n_rows:
-        raise InputError(f"neighbours: found shape {neighbours.shape}; expected [{n_rows}, n]")
+    if neighbours.ndim != 2 or len(neighbours) != n_rows or 0 in neighbours.shape:
+        raise InputError(
+            f"neighbours: found shape {neighbours.shape}; expected [{n_rows}, n], n at least 1"
+        )
     if neighbours.size and not (neighbours.min() >= 0 and neighbours.max() < n_pool):
         raise InputError(
             f"neighbours: found rows {neighbours.min()} to {neighbours.max()}; "
@@ -73,21 +84,33 @@ def _links(neighbours, n_rows, n_pool):
 def adjacency(neighbours):
     """Edges between images of which either is a neighbour of the other: sparse [N, N], symmetric.
 
-    Weight 1, or 2 where both are: `neighbour_graph` before it is normalised.
+    The weight is 1, or 2 where each is a neighbour of the other.
+
+    Examples
+    --------
+    >>> adjacency([[1], [0], [1]]).toarray().tolist()
+    [[0.0, 2.0, 0.0], [2.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
     edges = _links(neighbours, len(neighbours), len(neighbours))
     return edges + edges.T
 
 
 def neighbour_graph(neighbours):
-    """The graph of images on which labels spread: sparse float32 [N, N].
+    """The symmetrically normalised graph of nearest neighbours: sparse float32 [N, N].
 
-    An edge joins two images when either is a neighbour of the other (twice, when both); the weights
-    are the edges over the root of the product of their ends' degrees (Zhou et al. 2004).
+    The entries are those of `adjacency`, each divided by the root of the product of the degrees of
+    its two images (Zhou et al. 2004).
 
     Parameters
     ----------
-    neighbours : int array [N, n], rows of the nearest images (training.nearest).
+    neighbours : int array [N, n], rows of the nearest images (`vae.nearest`).
+
+    Examples
+    --------
+    >>> print(neighbour_graph([[1], [0], [1]]).toarray().round(3))
+    [[0.    0.816 0.   ]
+     [0.816 0.    0.577]
+     [0.    0.577 0.   ]]
     """
     from scipy.sparse import csr_array, diags_array
 
@@ -109,29 +132,38 @@ def neighbour_decoder(q, neighbours):
     Returns
     -------
     NeighbourDecoder, whose points are the row numbers 0 to N - 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q = np.full((4, 1), 1.0)  # a single cluster, so that the neighbours alone decide
+    >>> decoder = neighbour_decoder(q, [[1], [0], [3], [2]]).fit([0, 2], ["cat", "dog"])
+    >>> decoder.predict([0, 1, 2, 3]).tolist()
+    ['cat', 'cat', 'dog', 'dog']
     """
     return NeighbourDecoder(smooth_posterior(q, neighbours), neighbour_graph(neighbours))
 
 
 class NeighbourDecoder(ClassifierMixin, BaseEstimator):
-    """The graph decoder's opinion times that of labelled images near by, over the neighbour graph.
+    """Bayes' rule with the graph decoder as the prior and label spreading as the likelihood.
 
-    p(l|x) is proportional to p_graph(l|x) * (s_l(x) + background / N) / (n_l + background): Bayes'
-    rule with p_graph, that of `GraphDecoder`, as the prior and how densely label l lies around x as
-    the likelihood. s is the label spreading of Zhou et al. 2004 from the labelled images,
-    s <- weight * graph @ s + (1 - weight) * labelled; over all images it sums to about n_l, so that
-    a label drawn often has no advantage here (p_graph knows its frequency). Clusters say what an
-    image is when no label is near; near labels tell apart what a cluster holds together.
+    p(l|x) is proportional to p_graph(l|x) * (s_l(x) + background / N) / (n_l + background), with
+    p_graph from `GraphDecoder` and s_l(x), the density of label l around x, from the label
+    spreading of Zhou et al. 2004: s <- weight * graph @ s + (1 - weight) * labelled. Over all
+    images s_l sums to about n_l, so that frequent labels have no advantage here; p_graph accounts
+    for their frequency. The clusters decide where no labelled image is near, and near labels
+    distinguish images within a cluster.
 
-    It sees all images beforehand, so its points are their row numbers: int array [n] or [n, 1].
+    The decoder is transductive: its points are row numbers of the N images, int array [n] or
+    [n, 1].
 
     Parameters
     ----------
     q : array [N, K], posteriors of all images; best smoothed.
     graph : sparse [N, N], from `neighbour_graph`.
     weight : of the neighbours, 0 to below 1. steps : of the spreading.
-    background : labelled images of each label, thought to be spread evenly over all N, that keep a
-        far label from deciding; above 0. Smaller trusts the neighbours more.
+    background : labelled images of each label that are assumed to be spread evenly over all N, so
+        that no distant label decides; above 0. Smaller values trust the neighbours more.
 
     Attributes
     ----------
@@ -139,6 +171,15 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     proba_ : float32 [N, C], p(l|x) of all images; rows sum to 1.
     clusters_ : GraphDecoder, p_graph.
     near_ : float32 [N, C], s.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q = np.repeat([[0.9, 0.1], [0.1, 0.9]], 3, axis=0)
+    >>> graph = neighbour_graph([[1], [2], [0], [4], [5], [3]])
+    >>> decoder = NeighbourDecoder(q, graph).fit([0, 3], ["cat", "dog"])
+    >>> decoder.predict([1, 4]).tolist()
+    ['cat', 'dog']
     """
 
     def __init__(self, q, graph, weight=0.99, steps=30, background=1.0):
@@ -168,9 +209,10 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
     def leave_one_out(self, rows, y, chunk=200):
         """p(l|x) of labelled images, each from the labels of the others: float [n, C].
 
-        What `decoding.held_out_proba` gives with a fold for each, at a few times the cost of one
-        `fit`: the spreading is linear, so one pass tells how near each label is to each other.
-        Rows are distinct; columns are in the order of np.unique(y), 0 where nothing is left of one.
+        The result of `calibration.held_out_proba` with a fold for each image, at a few times the
+        cost of one `fit`: the spreading is linear, so that one pass gives the contribution of each
+        label to each image. Rows are distinct; columns are in the order of np.unique(y), 0 where
+        no other image has the label.
         """
         rows, (classes, index) = row_numbers(rows, len(self.q)), np.unique(y, return_inverse=True)
         nearness = np.empty((len(rows), len(rows)), dtype=np.float32)  # of row i to label j
@@ -201,7 +243,7 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         return near
 
     def _density(self, near, counts):
-        """How densely each label lies, given how many labels of it there are."""
+        """Density of each label around each image, given the number of its labels."""
         return (near + self.background / len(self.q)) / (counts + self.background)
 
     def _proba(self, q, near):
@@ -215,20 +257,26 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         return self.proba_[row_numbers(rows, len(self.q))]
 
     def predict_proba_later(self, q, neighbours):
-        """p(l|x), [M, C], of images that come after `fit`: they ask, and are asked by nobody.
+        """p(l|x), [M, C], of images that were not among the N of `fit`, which stays as it is.
 
         q : array [M, K], best smoothed (`smooth_posterior` with ``others``).
         neighbours : int array [M, n], the nearest of the N images to each.
         """
-        asks = _mean_over(neighbours, len(q), len(self.near_))
-        return self._proba(q, np.float32(self.weight) * (asks @ self.near_))
+        mean = _mean_over(neighbours, len(q), len(self.near_))
+        return self._proba(q, np.float32(self.weight) * (mean @ self.near_))
 
     def predict(self, rows):
         return self.classes_[self.predict_proba(rows).argmax(axis=1)]
 
 
 def row_numbers(rows, n):
-    """Rows of n images, checked: int array [m] of int array [m] or [m, 1]."""
+    """Validated row numbers among n images: int array [m] from an int array [m] or [m, 1].
+
+    Examples
+    --------
+    >>> row_numbers([[2], [0]], 3).tolist()
+    [2, 0]
+    """
     rows = np.asarray(rows).reshape(-1)
     if rows.size and not (rows.dtype.kind in "iu" and 0 <= rows.min() and rows.max() < n):
         raise InputError(
@@ -239,7 +287,14 @@ def row_numbers(rows, n):
 
 
 def labelled_rows(rows, y, n):
-    """Rows of n images and a label for each, checked: int array [m], array [m]; m at least 1."""
+    """Validated row numbers among n images with a label each: int [m], array [m]; m at least 1.
+
+    Examples
+    --------
+    >>> rows, y = labelled_rows([2, 0], ["a", "b"], 3)
+    >>> rows.tolist(), y.tolist()
+    ([2, 0], ['a', 'b'])
+    """
     rows, y = row_numbers(rows, n), np.asarray(y)
     if len(rows) != len(y) or not len(y):
         raise InputError(f"y: found {len(y)} labels for {len(rows)} rows; expected one each")

@@ -6,7 +6,7 @@ Torch is not imported here, so that the command line can show its help at once.
 import math
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from gmvae_lib.errors import InputError
 
@@ -16,8 +16,12 @@ PER_COMPONENT = 5  # images that a component needs at least, on average; see pre
 
 def _check_types(config) -> None:
     """Refuse a field that is not of its annotated type, as JSON or a caller may bring it."""
-    kinds = {int: (Integral, "a whole number"), float: (Real, "a finite number")}
-    kinds |= {bool: (bool, "True or False"), str: (str, "text")}
+    kinds: dict[Any, tuple[type, str]] = {
+        int: (Integral, "a whole number"),
+        float: (Real, "a finite number"),
+        bool: (bool, "True or False"),
+        str: (str, "text"),
+    }
     for entry in fields(config):
         value, annotated = getattr(config, entry.name), entry.type
         several = get_origin(annotated) is tuple

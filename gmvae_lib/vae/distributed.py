@@ -158,6 +158,11 @@ class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
     What torch's SyncBatchNorm does on GPUs only; written out, it runs on every device.
     """
 
+    num_batches_tracked: torch.Tensor
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    momentum: float
+
     def _check_input_dim(self, x):
         pass  # [B, C] and [B, C, H, W] alike
 

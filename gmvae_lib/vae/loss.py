@@ -9,6 +9,7 @@ noise     standard normal draws behind z (`objective.noise_shape`)
 q         q(c|x) [B, K] and, as ``features``, the encoder's features [B, F]: in the generative phase
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -24,7 +25,7 @@ def draws(
     model: GMVAEConfig, config: TrainConfig, n: int, generator, generative: bool
 ) -> dict[str, torch.Tensor]:
     """The random numbers of a batch of n images, on generator's device."""
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     if not generative and (config.consistency_weight or config.contrast_weight):
         for view in ("first", "second"):
             numbers = draw_view(n, model.image_shape, generator)
@@ -43,7 +44,7 @@ class Loss(torch.nn.Module):
     def __init__(self, model: GMVAE, config: TrainConfig, share: Share):
         super().__init__()
         self.model, self.config, self.share = model, config, share
-        self.plain = None
+        self.plain: Callable | None = None
 
     def compile_plain(self) -> None:
         """Compile the ELBO, where it is all of the loss and `objective.plain_elbo` computes it."""
@@ -77,11 +78,11 @@ class Loss(torch.nn.Module):
         if self.share.world > 1:  # these terms compare each image with all others
             views = [gather(view) for view in views]
         if views:
-            value, information = consistency(model, *views)
+            value, information = consistency(model, views[0], views[1])
             loss = loss - config.consistency_weight * value
             log |= {"mutual_information": information}
         if config.contrast_weight:
-            value = contrast(model, *views)
+            value = contrast(model, views[0], views[1])
             loss = loss - config.contrast_weight * value
             log |= {"contrast": value}
         likeliest = model.cluster((views[0] if views else h).detach()).argmax(1)

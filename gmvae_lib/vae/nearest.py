@@ -32,8 +32,8 @@ def nearest(
     asked = range(len(x)) if rows is None else rows
     found = torch.empty(len(asked), n, dtype=torch.int32)
     for start in range(0, len(asked), chunk):
-        part = asked[start : start + chunk]
-        part = torch.arange(part.start, part.stop, device=device)
+        span = asked[start : start + chunk]
+        part = torch.arange(span.start, span.stop, device=device)
         similarity = x[part] @ among.T
         if pool is None:
             similarity[torch.arange(len(part), device=device), part] = -2  # not oneself

@@ -228,8 +228,9 @@ def consistency(
     pairs = [[at_least_float32(head(h)).softmax(1) for h in (first, second)] for head in heads]
     # the joint table sums many small products: float32, also where the networks run in bf16
     with torch.autocast(first.device.type, enabled=False):
-        value = sum(mutual_information(*pair, entropy_weight) for pair in pairs) / len(pairs)
-        plain = mutual_information(*(q.detach() for q in pairs[0]))
+        weighted = [mutual_information(q1, q2, entropy_weight) for q1, q2 in pairs]
+        value = sum(weighted[1:], weighted[0]) / len(weighted)
+        plain = mutual_information(pairs[0][0].detach(), pairs[0][1].detach())
     return value, plain
 
 

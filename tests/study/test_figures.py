@@ -333,11 +333,3 @@ def test_model_seeds_are_all_shown():
     points = [line for line in fig.axes[0].lines if line.get_label().endswith("labels")]
     assert [list(line.get_xdata()) for line in points] == [[0, 1, 2, 3]] * 3
     assert "291 labels" in drawn(fig)
-
-
-def test_labelled_clusters_splits_each_share():
-    panel = ("three clusters", np.array([0.2, 0.5, 0.3]), np.array([0.5, 0.0, 1.0]))
-    fig = figures.labelled_clusters([panel] * 3)
-    assert "three clusters" in drawn(fig)
-    heights = [bar.get_height() for bar in fig.axes[0].patches]
-    assert heights == pytest.approx([0.5, 0, 0.1, 0, 0.3, 0.1])

@@ -110,29 +110,59 @@ def test_coverage_curves_marks_label_counts():
     assert 200 in [line.get_xdata()[0] for line in ax.lines]
 
 
-def test_cluster_sizes_sorts_and_keeps_the_shares():
-    ax = drawn(figures.cluster_sizes(np.array([0.2, 0.5, 0.3]))).axes[0]
-    assert [bar.get_height() for bar in ax.patches] == [0.5, 0.3, 0.2]
-
-
 def test_missing_mass_and_coverage_draws_both():
     ax = drawn(figures.missing_mass_and_coverage([1, 10], [0.1, 0.9], [0.0, 0.2])).axes[0]
     assert [line.get_ydata()[-1] for line in ax.lines] == [0.9, 0.2]
 
 
-def test_predicted_and_measured_uses_one_colour_a_method():
-    summary = pd.DataFrame(
+@pytest.fixture
+def theory():
+    """Two models, two counts: bounds, predictions, measured."""
+    predicted = {"ceiling": 0.9, "independent": 0.3, "proportional": 0.5, "nearest": 0.55}
+    predicted["graph"] = 0.6
+    measured = dict.fromkeys(("hard", "soft", "bayes", "graph", "hard (no fallback)"), 0.55)
+    return pd.DataFrame(
+        [
+            (model, kind, rule, n, value + 0.01 * (n > 10))
+            for model in ("one", "two")
+            for kind, values in (("predicted", predicted), ("measured", measured))
+            for rule, value in values.items()
+            for n in (7, 73)
+        ],
+        columns=["model", "kind", "rule", "n_labels", "value"],
+    )
+
+
+def test_floor_and_prediction_has_a_panel_a_model(theory):
+    fig = drawn(figures.floor_and_prediction(theory))
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["One", "Two"]
+    points = [line for line in fig.axes[0].lines if line.get_linestyle() == "None"]
+    assert len(points) == 4
+    assert points[0].get_ydata().tolist() == pytest.approx([0.55, 0.56])
+    floor = [line for line in fig.axes[1].lines if line.get_linestyle() == "--"]
+    assert floor[0].get_ydata().tolist() == pytest.approx([0.3, 0.31])
+
+
+def test_agreement_by_rank_begins_with_the_cluster_itself():
+    profile = np.linspace(0.9, 0, 20)
+    ax = drawn(figures.agreement_by_rank({"one": profile, "two": profile / 2}, 26)).axes[0]
+    assert ax.lines[0].get_ydata().tolist() == profile[:13].tolist()
+    assert ax.lines[2].get_ydata()[0] == pytest.approx(1 / 26)
+
+
+def test_labels_needed_draws_what_is_never_reached_at_the_edge():
+    table = pd.DataFrame(
         {
-            "method": ["soft", "soft", "hard", "hard", "mlp"],
-            "n_labels": [7, 73, 7, 73, 7],
-            "mean": [0.2, 0.6, 0.1, 0.5, 0.1],
-            "low": [0.1, 0.5, 0.0, 0.4, 0.0],
-            "high": [0.3, 0.7, 0.2, 0.6, 0.2],
+            "data": ["a", "a"],
+            "target": [0.6, 0.9],
+            "labels": [50, np.inf],
+            "low": [20, 300],
+            "high": [90, np.inf],
+            "measured": [60, np.inf],
         }
     )
-    predicted = pd.DataFrame({"soft": [0.2, 0.6], "hard": [0.1, 0.5]}, index=[7, 73])
-    ax = drawn(figures.predicted_and_measured(summary, predicted)).axes[0]
-    curves = [line for line in ax.lines if line.get_linestyle() == "-"]
-    points = [container[0] for container in ax.containers]
-    assert [p.get_color() for p in points] == [line.get_color() for line in curves[:2]]
-    assert len(points) == 2
+    ax = drawn(figures.labels_needed(table)).axes[0]
+    expected, measured = ax.lines[:2]
+    assert expected.get_xdata().tolist() == [50, 8000]
+    assert measured.get_xdata().tolist() == [60, 8000]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a, 60%", "a, 90%"]

@@ -1,5 +1,8 @@
 """The checks on chapters and pages must find the faults that a green build hides."""
 
+import ast
+from pathlib import Path
+
 import check_book
 import check_notebooks
 import nbformat
@@ -202,3 +205,16 @@ def test_page_weight_counts_what_a_page_asks_for(tmp_path):
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert (row["page"], row["requests"], row["bytes"]) == ("a", 2, sum(sizes))
     assert 0 < row["first_paint_ms"]
+
+
+# the tools themselves
+
+
+def test_tools_share_nothing_but_check_book():
+    """The scripts import each other by their file names, which import-linter does not follow."""
+    scripts = {path.stem: path for path in Path(check_book.__file__).parent.glob("*.py")}
+    for name, path in scripts.items():
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        imported |= {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+        assert imported & set(scripts) <= {"check_book"} - {name}, name

@@ -15,13 +15,13 @@ from gmvae_lib.study.figures.style import (
     BLUE,
     GREEN,
     GREY,
-    METHODS,
-    ORANGE,
+    PURPLE,
     SKY,
     STYLE,
     VERMILION,
-    WIDTH,
 )
+
+NARROW = 5.2  # inches: type stays legible where a phone shrinks the figure to 360 pixels
 
 
 @mpl.rc_context(STYLE)
@@ -36,7 +36,7 @@ def coverage_curves(curves, marks=(), confidence=0.95):
     confidence : float
         A horizontal line.
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    fig, ax = plt.subplots(figsize=(NARROW, 3.7))
     styles = zip((BLUE, VERMILION, GREEN), ("-", "--", ":"), strict=True)
     for (name, (n_labels, probability)), (colour, line) in zip(
         curves.items(), styles, strict=False
@@ -74,27 +74,6 @@ def coverage_curves(curves, marks=(), confidence=0.95):
 
 
 @mpl.rc_context(STYLE)
-def cluster_sizes(weights):
-    """Shares of the clusters, largest first, beside equal shares."""
-    weights = np.sort(weights)[::-1]
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
-    ax.bar(np.arange(1, len(weights) + 1), weights, width=0.9, color=BLUE)
-    ax.axhline(1 / len(weights), color=BLACK, lw=1, ls="--")
-    ax.annotate(
-        "equal shares",
-        (1, 1 / len(weights)),
-        xycoords=("axes fraction", "data"),
-        xytext=(-2, 4),
-        textcoords="offset points",
-        ha="right",
-    )
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    ax.set_xlabel("clusters, largest first")
-    ax.set_ylabel("share of the images")
-    return fig
-
-
-@mpl.rc_context(STYLE)
 def missing_mass_and_coverage(n_labels, reached, covered):
     """Share of images in labelled clusters, above the probability that all clusters are labelled.
 
@@ -102,7 +81,7 @@ def missing_mass_and_coverage(n_labels, reached, covered):
     ----------
     n_labels, reached, covered : arrays [M]
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
+    fig, ax = plt.subplots(figsize=(NARROW, 3.7))
     ax.plot(n_labels, reached, color=BLUE, lw=2, label="images whose cluster has a label")
     ax.plot(n_labels, covered, "--", color=VERMILION, lw=2, label="P(every cluster has a label)")
     ax.fill_between(n_labels, covered, reached, color=SKY, alpha=0.15)
@@ -116,72 +95,119 @@ def missing_mass_and_coverage(n_labels, reached, covered):
     return fig
 
 
+# Rule of `study.theory`: name in the legend, colour, marker.
+RULES = {
+    "hard": ("hard, nearest labelled cluster", VERMILION, "s"),
+    "soft": ("soft", BLUE, "o"),
+    "bayes": ("Bayes", GREEN, "^"),
+    "graph": ("graph", PURPLE, "P"),
+}
+
+
 @mpl.rc_context(STYLE)
-def predicted_and_measured(summary, predicted):
-    """Measured accuracies with their intervals, over the curves that the cluster table predicts.
+def floor_and_prediction(table):
+    """Bounds, predictions and measured accuracies against random labels, one panel a model.
 
     Parameters
     ----------
-    summary : DataFrame, from `experiments.summarise`
-    predicted : DataFrame
-        One row a label count, indexed by it; one column a method of `METHODS`.
+    table : DataFrame
+        model, kind ("predicted" or "measured"), rule, n_labels, value: results/theory.csv.
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 5))
-    for method in predicted.columns:
-        label, colour, line, marker = METHODS[method]
-        ax.plot(predicted.index, predicted[method], line, color=colour, lw=1.5)
-        points = summary[summary["method"] == method].sort_values("n_labels")
-        centre, low, high = (points[column].to_numpy() for column in ("mean", "low", "high"))
-        ax.errorbar(
-            points["n_labels"],
-            centre,
-            yerr=[centre - low, high - centre],
-            fmt=marker,
-            color=colour,
-            ms=5,
-            capsize=2,
-            label=label,
+    models = table["model"].unique()
+    fig, axes = plt.subplots(
+        len(models), 1, figsize=(NARROW, 3.3 * len(models) + 1.2), sharex=True, squeeze=False
+    )
+    for ax, model in zip(axes[:, 0], models, strict=True):
+        own = table[table["model"] == model]
+        predicted, measured = (
+            own[own["kind"] == kind].pivot(index="n_labels", columns="rule", values="value")
+            for kind in ("predicted", "measured")
         )
-    ax.set_xscale("log")
-    ax.set_ylim(0, 1)
-    ax.xaxis.set_major_formatter(ScalarFormatter())
-    ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_xlabel("number of labels")
-    ax.set_ylabel("accuracy")
-    fig.legend(loc="outside lower center", ncols=3)
+        counts = predicted.index
+        ax.fill_between(
+            counts, predicted["ceiling"], 1, color=GREY, alpha=0.35, lw=0, label="out of reach"
+        )
+        ax.plot(
+            counts, predicted["independent"], "--", color=BLACK, lw=1.5,
+            label="the most for unrelated clusters",
+        )  # fmt: skip
+        ax.fill_between(
+            counts, predicted["proportional"], predicted["graph"], color=SKY, alpha=0.6, lw=0,
+            label="predicted",
+        )  # fmt: skip
+        for rule, (label, colour, marker) in RULES.items():
+            ax.plot(
+                measured.index, measured[rule], marker, color=colour, ms=5, mec="white", mew=0.5,
+                label=label,
+            )  # fmt: skip
+        ax.set_xscale("log")
+        ax.set_ylim(0, 1)
+        ax.set_title(f"{model[0].upper()}{model[1:]}", loc="left")
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.set_ylabel("accuracy")
+    ax.set_xticks(counts, [str(n) for n in counts])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("random labels")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 
 
 @mpl.rc_context(STYLE)
-def labelled_clusters(panels):
-    """Shares of the clusters, each split into what is expected to have a label and what is not.
+def agreement_by_rank(profiles, n_classes, most=12):
+    """How often a cluster's r-th neighbour has the letter of one of its images.
 
     Parameters
     ----------
-    panels : sequence of (title, weights [K], missed [K])
-        missed is the probability that the cluster gets no label.
+    profiles : dict of str to array [K]
+        From `study.theory.agreement_by_rank`, by model; at r = 0 the cluster itself.
+    n_classes : int
+        A line at 1 / L, unrelated clusters.
     """
-    n_columns = min(2, len(panels))
-    n_rows = -(-len(panels) // n_columns)
-    fig, axes = plt.subplots(
-        n_rows, n_columns, figsize=(WIDTH, 2.6 * n_rows + 0.6), sharey=True, squeeze=False
+    fig, ax = plt.subplots(figsize=(NARROW, 3.6))
+    styles = zip((BLUE, VERMILION), ("o-", "s--"), strict=True)
+    for (model, profile), (colour, style) in zip(profiles.items(), styles, strict=False):
+        ax.plot(np.arange(most + 1), profile[: most + 1], style, color=colour, label=model)
+    ax.axhline(1 / n_classes, color=BLACK, lw=0.8)
+    ax.annotate(
+        "unrelated clusters", (1, 1 / n_classes), xycoords=("axes fraction", "data"),
+        xytext=(-2, 4), textcoords="offset points", ha="right",
+    )  # fmt: skip
+    ax.set_ylim(0, 1)
+    ax.set_xticks(range(0, most + 1, 2), ["itself", *map(str, range(2, most + 1, 2))])
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set_xlabel("rank of the neighbour")
+    ax.set_ylabel("same letter")
+    ax.legend()
+    return fig
+
+
+@mpl.rc_context(STYLE)
+def labels_needed(table, most=5000):
+    """Labels for a wanted accuracy: the forecast's band, its expectation, and what was measured.
+
+    Parameters
+    ----------
+    table : DataFrame
+        data, target, labels, low, high, measured; one row a line. inf is drawn at the right edge.
+    """
+    rows = table.reset_index(drop=True)
+    fig, ax = plt.subplots(figsize=(NARROW, 0.27 * len(rows) + 1.4))
+    edge = most * 1.6
+    place = np.arange(len(rows))
+    low, high, labels, measured = (
+        np.minimum(rows[name], edge) for name in ("low", "high", "labels", "measured")
     )
-    for ax in axes.flat[len(panels) :]:
-        ax.axis("off")
-    for ax, (title, weights, missed) in zip(axes.flat, panels, strict=False):
-        order = np.argsort(-np.asarray(weights), kind="stable")
-        weights, missed = np.asarray(weights)[order], np.asarray(missed)[order]
-        rank = np.arange(1, len(weights) + 1)
-        reached = weights * (1 - missed)
-        ax.bar(rank, reached, width=1, color=BLUE, label="expected to have a label")
-        ax.bar(
-            rank, weights - reached, width=1, bottom=reached, color=ORANGE, label="expected to miss"
-        )
-        ax.set_title(title, fontsize=10)
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    for ax in axes[-1]:
-        ax.set_xlabel("clusters, largest first")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("share of the images")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    ax.hlines(place, low, high, color=SKY, lw=5, label="forecast, 95 % band")
+    ax.plot(labels, place, "|", color=BLUE, ms=9, mew=2, label="expected")
+    ax.plot(measured, place, "o", color=VERMILION, ms=5, label="measured")
+    ax.axvline(edge, color=GREY, lw=0.8)
+    ax.set_xscale("log")
+    ticks = [10, 100, 1000]
+    ax.set_xticks([*ticks, edge], [*(f"{n:,}" for n in ticks), "never"])
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    names = [f"{row.data}, {row.target:.0%}" for row in rows.itertuples()]
+    ax.set_yticks(place, names)
+    ax.invert_yaxis()
+    ax.set_xlabel("labels")
+    fig.legend(loc="outside lower center", ncols=3)
     return fig
