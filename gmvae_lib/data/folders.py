@@ -133,7 +133,8 @@ def counted(left_out) -> str:
 def classes_of(names) -> tuple[list[str], dict[str, int]]:
     """The class of each path, its top folder or "", and how many lie in train/, test/, ...
 
-    Where all top folders are such parts of a data set, the folders in them name the classes.
+    Where all top folders are such parts of a data set, the folders in them name the classes;
+    "" for a picture in none.
 
     Examples
     --------
@@ -144,7 +145,8 @@ def classes_of(names) -> tuple[list[str], dict[str, int]]:
     """
     folders = [PurePosixPath(name).parts[:-1] for name in names]
     top = Counter(parts[0] if parts else "" for parts in folders)
-    if all(part.casefold() in PARTS for part in top):
+    if any(top) and all(part.casefold() in ("", *PARTS) for part in top):
+        top.pop("", None)
         return [parts[1] if len(parts) > 1 else "" for parts in folders], dict(top)
     return [parts[0] if parts else "" for parts in folders], {}
 

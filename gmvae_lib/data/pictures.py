@@ -357,13 +357,16 @@ def _notes(batch, kept, found, rule, reading) -> list[str]:
             "each is read"
         )
     if batch.counts["coloured"]:
-        notes.append(f"{batch.counts['coloured']} of {n} coloured pictures are read in grey")
+        notes.append(
+            f"{batch.counts['coloured']} of {n} pictures are coloured and read in grey (--colour "
+            "keeps colours)"
+        )
     large = batch.sides[kept] > REDUCED * PICTURE_SIZE
     if rule.size is None and large.any():
         side = int(np.median(batch.sides[kept][large]))
         notes.append(
             f"{int(large.sum())} of {n} pictures, mostly of about {side} pixels, are reduced to "
-            f"{PICTURE_SIZE} pixels; another size keeps more"
+            f"{PICTURE_SIZE} pixels (--size keeps more)"
         )
     return notes
 

@@ -50,7 +50,7 @@ def test_every_picture_of_a_folder_is_read_whatever_its_suffix(tmp_path):
         "g.ppm",
         "h.pgm",
     )
-    assert reading_notes(read) == ["7 of 8 coloured pictures are read in grey"]
+    assert reading_notes(read) == ["7 of 8 pictures are coloured and read in grey (--colour keeps colours)"]
     assert reading_notes(load_images(tmp_path, colour=True)) == []
 
 
@@ -353,7 +353,7 @@ def test_what_is_counted_does_not_depend_on_the_threads(tmp_path, monkeypatch):
     one = load_images(tmp_path)
     np.testing.assert_array_equal(one.images, several.images)
     assert one.provenance == several.provenance
-    assert reading_notes(one) == ["200 of 200 coloured pictures are read in grey"]
+    assert reading_notes(one)[0].startswith("200 of 200 pictures are coloured and read in grey")
 
 
 @pytest.mark.parametrize(
@@ -384,6 +384,8 @@ def test_names_of_the_formats_are_those_of_pillow():
 
 def test_classes_of_parts_and_loose_pictures():
     assert folders.classes_of(["train/a.png", "test/b.png"]) == (["", ""], {"train": 1, "test": 1})
+    assert folders.classes_of(["0.png", "train/x/a.png"]) == (["", "x"], {"train": 1})
+    assert folders.classes_of(["0.png", "1.png"]) == (["", ""], {})
     assert folders.counted(Counter({".txt": 2, "hidden": 1})) == "2 .txt, 1 hidden"
     with pytest.raises(InputError) as error:
         folders.only_kind(folders.Found(left_out=Counter({".heic": 12})), "pics")
