@@ -50,7 +50,9 @@ def test_every_picture_of_a_folder_is_read_whatever_its_suffix(tmp_path):
         "g.ppm",
         "h.pgm",
     )
-    assert reading_notes(read) == ["7 of 8 pictures are coloured and read in grey (--colour keeps colours)"]
+    assert reading_notes(read) == [
+        "7 of 8 pictures are coloured and read in grey (--colour keeps colours)"
+    ]
     assert reading_notes(load_images(tmp_path, colour=True)) == []
 
 
