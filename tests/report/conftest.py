@@ -1,5 +1,7 @@
 """A page in a browser without a network, and the images that the pages of these tests show."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +69,11 @@ class Opened:
         with self.page.expect_download() as download:
             self.page.click(button)
         return Path(download.value.path()).read_bytes().decode()
+
+    def labels(self):
+        """{row: label} of the CSV that the page saves."""
+        rows = csv.DictReader(io.StringIO(self.saved(), newline=""), strict=True)
+        return {int(row["index"]): row["label"] for row in rows if row["label"]}
 
     def captions(self, of="#all"):
         return self.page.eval_on_selector_all(f"{of} span", "all => all.map(s => s.textContent)")

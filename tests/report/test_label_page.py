@@ -179,6 +179,7 @@ def test_page_is_accessible_and_fits(visit, grouped, state, size, theme):
     if state == "rest":
         page.fill("#text", "nut")
         page.click("#form button")
+        page.click("#back")
         assert page.locator("#grid .labelled").count() > 3
     if state == "help":
         page.click("#menu summary")
@@ -359,16 +360,33 @@ def test_a_group_is_labelled_at_once_but_for_what_is_struck_out(visit, grouped, 
     assert odd == [3, 12] and "14 pictures" in page.inner_text("#what")
     page.keyboard.type("bolt")  # goes to the field, wherever the focus is
     page.keyboard.press("Enter")
-    assert "2 pictures left" in page.inner_text("#status")
-    assert page.locator("#guess").is_hidden()  # what is left over is something else
+    assert "2 struck out: asked later" in page.inner_text("#status")
     given = labels_of(opened.saved())
     assert len(given) == 14 and len({items[row]["cluster"] for row in given}) == 1
+    page.click("#back")
+    struck = page.locator("#grid [aria-pressed=true]")
+    assert page.locator("#grid .labelled").count() == 14 and struck.count() == 2
+    page.click("#undo")
+    assert labels_of(opened.saved()) == {} and struck.count() == 2
+    assert "14 pictures" in page.inner_text("#what")
+
+
+def test_what_was_struck_out_is_asked_for_one_by_one_in_the_end(visit, write, evil_set, queue):
+    first = queue[queue["batch"] < 2]
+    opened = visit(write(evil_set, first))
+    page, items = opened.page, data_of(opened.path.read_text())["items"]
+    page.click("#groups")
+    odd = page.locator("#grid button").first.get_attribute("data-id")
+    page.locator("#grid button").first.click()
+    asked = [i for i, item in enumerate(items) if item["batch"] == 1]
+    assert int(odd) in asked  # the picture that was suggested comes first
+    while page.is_visible("#grid") or page.inner_text("#place") != items[int(odd)]["path"]:
+        opened.type("bolt")
+    assert not page.is_visible("#guess")  # its group's label is what it is not
     opened.type("nut")
-    assert sorted(labels_of(opened.saved()).values()) == ["bolt"] * 14 + ["nut"] * 2
-    page.click("#undo")
-    page.click("#undo")
-    assert labels_of(opened.saved()) == {}
-    assert cells.nth(12).get_attribute("aria-pressed") == "true"
+    assert page.is_visible("#finished")
+    given = labels_of(opened.saved())
+    assert given[items[int(odd)]["row"]] == "nut" and len(set(given.values())) == 2
 
 
 def test_many_are_struck_out_with_the_shift_key_or_inverted(visit, grouped):
@@ -384,6 +402,7 @@ def test_many_are_struck_out_with_the_shift_key_or_inverted(visit, grouped):
     assert "5 pictures" in page.inner_text("#what")
     page.click("#none")  # of those not struck out
     assert page.locator("#grid .labelled").count() == 5
+    assert "11 pictures" in page.inner_text("#what")  # the others are the group now
 
 
 def test_random_images_are_interleaved_and_never_in_a_group(visit, grouped, queue):

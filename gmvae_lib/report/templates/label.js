@@ -15,8 +15,9 @@
   let group = null; // {cluster, members}, in the place of the current item
   let oneKey = false;
   let batch = 1; // suggestions up to this batch are shown
-  let struck = new Set(), skipped = new Set(), left = new Set(); // items, items, clusters
-  let history = []; // [{before: [[row, entry]], current, struck}]
+  let struck = new Set(); // items of the group on show
+  let odd = new Set(), skipped = new Set(), left = new Set(); // struck out before; items; clusters
+  let history = []; // [{before: [[row, entry]], current, group, struck, odd}]
   let keys = new Map(); // of labels
   let reminded = 0;
 
@@ -38,9 +39,9 @@
   const shown = () => queue.filter((i) => items[i].batch <= batch);
   const nameOf = (i) => items[i].path || "image " + items[i].row;
   // members that are suggested later are part of their group from the start
-  const open = (members) => members.filter((i) => !done(i));
+  const open = (members) => members.filter((i) => !done(i) && !odd.has(i));
   const targets = () => (group ? open(group.members).filter((i) => !struck.has(i)) : [current]);
-  const isGroup = (i) => grouped && groups.has(items[i].cluster) && !items[i].random;
+  const isGroup = (i) => grouped && groups.has(items[i].cluster) && !items[i].random && !odd.has(i);
 
   // ---- the guess: the commonest label of the group, the labels so far, the groups like it ----
 
@@ -54,10 +55,11 @@
   function guessOf(i) {
     const item = items[i];
     // A picture drawn at random measures the accuracy: a guess would pull the answer its way.
-    if (item.random || (group && group.rest)) return null; // what is left over is something else
+    if (item.random) return null;
     const own = commonest(item.cluster);
-    if (own) return { label: own, why: "the labels in its group" };
-    if (item.guess) return { label: item.guess, why: "the labels so far" };
+    if (own && !odd.has(i)) return { label: own, why: "the labels in its group" };
+    if (item.guess && item.guess !== own) return { label: item.guess, why: "the labels so far" };
+    if (odd.has(i)) return null;
     for (const cluster of data.like[item.cluster] || []) {
       const label = commonest(cluster);
       if (label) return { label: label, why: "a group like it" };
@@ -70,11 +72,13 @@
   function put(members, fields) {
     history.push({
       before: members.map((i) => [rowOf(i), store.get(rowOf(i)) || blank(i)]),
-      current: current, group: group, struck: new Set(struck),
+      ...place(),
     });
     store.put(members.map((i) => [rowOf(i), { ...blank(i), ...fields }]));
     members.forEach((i) => skipped.delete(i));
   }
+
+  const place = () => ({ current, group, struck: new Set(struck), odd: new Set(odd) });
 
   function blank(i) {
     const item = items[i];
@@ -97,14 +101,14 @@
     if (!members.length) return refuse("All pictures are struck out: nothing to label.");
     put(members, fields);
     const what = group ? count(members.length, "picture") : nameOf(members[0]);
-    say(what + " " + (members.length > 1 ? "are " : "is ") + how + "." + (more || ""));
+    const most = group && struck.size > members.length; // struck out: it is not they that are odd
+    const later = !group || !struck.size ? "" : most ? " What are the others?"
+      : " " + struck.size + " struck out: asked later, one by one.";
+    say(what + " " + (members.length > 1 ? "are " : "is ") + how + "." + (more || "") + later);
+    if (!most) odd = new Set([...odd, ...struck]);
     struck = new Set();
-    const rest = group ? open(group.members) : [];
-    if (rest.length) {
-      group = { ...group, rest: true };
-      say(count(rest.length, "picture") + " left of this group: label them too, or leave them.");
-      show();
-    } else next();
+    if (most) show();
+    else next();
   }
 
   function refuse(message) {
@@ -125,15 +129,14 @@
     if (!step) return;
     if (step.before) store.put(step.before);
     if (step.skipped !== undefined) { skipped.delete(step.skipped); left.delete(step.left); }
-    ({ current, group } = step);
+    ({ current, group, struck, odd } = step);
     grouped = Boolean(group);
-    struck = step.struck;
     say("Undone.");
     show();
   }
 
   function skip() {
-    history.push({ current, group, struck: new Set(struck), skipped: current, left: group && group.cluster });
+    history.push({ ...place(), skipped: current, left: group && group.cluster });
     if (group) left.add(group.cluster);
     else skipped.add(current);
     say(group ? "The group is left." : nameOf(current) + " is skipped.");
@@ -147,7 +150,7 @@
       const { cluster } = items[i];
       return (again || !left.has(cluster)) && open(groups.get(cluster)).length > 0;
     }
-    return !done(i) && (again || !skipped.has(i));
+    return !done(i) && (again || !(skipped.has(i) || odd.has(i)));
   }
 
   function next() {
@@ -170,7 +173,7 @@
 
   function screenful(cluster) {
     const all = groups.get(cluster), waiting = open(all);
-    return (waiting.length ? waiting : all).slice(0, 16);
+    return (waiting.length ? waiting : all).slice(0, 16); // on one screen, of a phone too
   }
 
   function step(by) {
@@ -222,8 +225,10 @@
       ? "One key a label. Enter: the guess; space: skip; ? for all keys."
       : "Type and press Enter; Enter alone takes the guess. Esc: one key a label.";
     showNotices(n === all.length);
-    if (oneKey) text.blur();
-    else if (!touch && !byId("grid").contains(document.activeElement)) {
+    const inGrid = byId("grid").contains(document.activeElement);
+    if (oneKey && group) { if (!inGrid) byId("grid").querySelector("button").focus(); }
+    else if (oneKey) text.blur();
+    else if (!touch && !inGrid) {
       text.focus({ preventScroll: true });
       text.select();
     }
@@ -247,12 +252,13 @@
     byId("strikes-about").textContent = "Strike out what does not belong here. " + sentence(items[current].reason);
     fillGrid(byId("grid"), group.members.map((i) => ({
       id: i, src: items[i].src, name: nameOf(i), label: store.label(rowOf(i)) || store.flag(rowOf(i)),
-      struck: struck.has(i),
+      struck: struck.has(i) || odd.has(i),
     })));
   }
 
   function strike(i, only) {
     if (done(i) && !only) { put([i], {}); say(nameOf(i) + " has no label again."); }
+    else if (odd.has(i)) { if (!only) odd.delete(i); }
     else if (!done(i) && (only || !struck.delete(i))) struck.add(i);
     show();
   }
@@ -339,6 +345,7 @@
     if (event.target.returnValue !== "forget") return;
     store.startAnew();
     history = [];
+    odd = new Set();
     skipped = new Set();
     left = new Set();
     batch = 1;
@@ -396,6 +403,9 @@
     if (!plain) return;
     if (event.key === "Escape") return act(toggleKeys);
     if (event.key === "Enter" && event.shiftKey) return act(setGrouped, !grouped);
+    if (typing && group && event.key === "ArrowDown" && !text.value) {
+      return act(() => byId("grid").querySelector("[tabindex='0']").focus());
+    }
     if (typing) return;
     const inGrid = byId("grid").contains(focus);
     const onButton = focus && focus.tagName === "BUTTON" && !inGrid;
