@@ -109,8 +109,53 @@ def match_labels(table, images, learned=None):
     >>> match_labels(table, letters)[0]
     array([2])
     """
+    claims, notes = _claims(table, table.entries, images, learned)
+    notes = [*table.notes, *notes]
+    if not claims:
+        what = images.provenance.get("source", "the images")
+        reason = f"; {notes[-1]}" if notes else ""
+        raise InputError(
+            f"{table.source}: found no label of an image in {what}, expected at least one{reason}"
+        )
+    order = sorted(claims, key=lambda row: claims[row].line)
+    chosen = [claims[row] for row in order]
+    labels = np.array([entry.label for entry in chosen])
+    at_random = np.array([entry.at_random for entry in chosen])
+    return np.array(order, dtype=np.intp), labels, at_random, notes
+
+
+def known_rows(table, images, learned=None) -> dict[int, tuple[str, str]]:
+    """All that a table says of images, those marked *unsure* or *none of these* included.
+
+    Parameters
+    ----------
+    table, images, learned : as in `match_labels`
+
+    Returns
+    -------
+    {row: (label, reason)}, in the order of the rows; the label of a marked image is "".
+
+    Examples
+    --------
+    >>> from gmvae_lib import rendered_letters
+    >>> from gmvae_lib.data.labels import Entry, LabelTable
+    >>> letters = rendered_letters(3)
+    >>> a, b, _ = letters.digests
+    >>> marked = Entry(line=3, label="", digest=a, reason="unsure")
+    >>> table = LabelTable("labels.csv", [Entry(line=2, label="q", digest=b)], flagged=[marked])
+    >>> known_rows(table, letters)
+    {0: ('', 'unsure'), 1: ('q', '')}
+    """
+    marked, _ = _claims(table, table.flagged, images, learned)
+    labelled, _ = _claims(table, table.entries, images, learned)
+    claims = sorted((marked | labelled).items())
+    return {int(row): (entry.label, entry.reason) for row, entry in claims}
+
+
+def _claims(table, entries, images, learned):
+    """{row: entry} of some entries of a table, and notes on those left out."""
     places = _Places(images)
-    notes, claims, waiting = list(table.notes), {}, []
+    notes, claims, waiting = [], {}, []
     missing, changed, several, shifted, unnamed = [], [], [], [], []
 
     def claim(row, entry):
@@ -121,7 +166,7 @@ def match_labels(table, images, learned=None):
                 f"{entry.name}, expected {before.label[:40]!r} as in line {before.line}"
             )
 
-    for entry in table.entries:
+    for entry in entries:
         rows = [] if entry.path is None else places.at(entry.path)
         if entry.digest is not None:
             if entry.path is None and entry.index is not None and entry.index < len(images.digests):
@@ -167,16 +212,7 @@ def match_labels(table, images, learned=None):
             f"{len(unnamed)} labels name a row only and are taken for the rows of {what}, whose "
             f"digest is {images.set_digest}; a column path or digest ties them to their images"
         )
-    if not claims:
-        reason = f"; {notes[-1]}" if notes else ""
-        raise InputError(
-            f"{table.source}: found no label of an image in {what}, expected at least one{reason}"
-        )
-    order = sorted(claims, key=lambda row: claims[row].line)
-    chosen = [claims[row] for row in order]
-    labels = np.array([entry.label for entry in chosen])
-    at_random = np.array([entry.at_random for entry in chosen])
-    return np.array(order, dtype=np.intp), labels, at_random, notes
+    return claims, notes
 
 
 class _Places:

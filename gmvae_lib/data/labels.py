@@ -12,6 +12,7 @@ from gmvae_lib.data.label_formats import read_folder, read_json
 from gmvae_lib.errors import InputError
 
 AT_RANDOM = "drawn at random"  # in the reason of an image that was not chosen
+FLAGS = ("unsure", "none of these")  # a reason begins with one where a person gave no class
 NO_LABEL = ("-1", "-1.0", "nan", "<na>", "nat")  # what a missing label turns into as a text
 DOUBTFUL = ("none", "null", "na", "n/a", "#n/a")  # may be a class, may be a missing label
 _FORMULA = re.compile(r"[=@\t\r].|[+-](?![0-9.]*\Z)", re.DOTALL)  # what a spreadsheet would run
@@ -37,7 +38,11 @@ class Entry:
     path: str | None = None
     digest: str | None = None
     set: str | None = None
-    at_random: bool = False
+    reason: str = ""
+
+    @property
+    def at_random(self) -> bool:
+        return AT_RANDOM in self.reason
 
     @property
     def name(self) -> str:
@@ -47,11 +52,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Labels as `read_labels` found them in a file; `identity.match_labels` finds their images."""
+    """Labels as `read_labels` found them in a file; `identity.match_labels` finds their images.
+
+    ``flagged``: entries without label whose reason begins with one of `FLAGS`.
+    """
 
     source: str
     entries: list[Entry]
     notes: list[str] = field(default_factory=list)
+    flagged: list[Entry] = field(default_factory=list)
 
 
 def read_labels(path) -> LabelTable:
@@ -84,7 +93,7 @@ def read_labels(path) -> LabelTable:
     rows, notes = reader(path)
     line, header = next(rows, (1, []))
     columns = _columns(path, line, header)
-    entries, none, doubtful = [], Counter(), Counter()
+    entries, flagged, none, doubtful = [], [], Counter(), Counter()
     for line, cells in rows:
         if len(cells) > len(header) and any(cells[len(header) :]):  # a label with a bare comma, say
             found = f"{len(cells)} fields, expected {len(header)}"
@@ -96,6 +105,8 @@ def read_labels(path) -> LabelTable:
         elif label:
             doubtful[label] += label.casefold() in DOUBTFUL
             entries.append(_entry(path, line, label, row))
+        elif row.get("reason", "").startswith(FLAGS):
+            flagged.append(_entry(path, line, "", row))
     if not entries:
         raise InputError(f"{path}: found no label, expected at least one")
     if none:
@@ -104,7 +115,7 @@ def read_labels(path) -> LabelTable:
     if +doubtful:
         found = ", ".join(repr(label) for label in +doubtful)
         notes.append(f"found {found}, read as a class; leave the cell empty for no label")
-    return LabelTable(str(path), entries, notes + _nearly_equal(entries))
+    return LabelTable(str(path), entries, notes + _nearly_equal(entries), flagged)
 
 
 def _entry(path, line, label, row) -> Entry:
@@ -126,7 +137,7 @@ def _entry(path, line, label, row) -> Entry:
         unguarded(where["path"]) if where["path"] else None,
         where["digest"] and where["digest"].lower(),
         where["set"] and where["set"].lower(),
-        AT_RANDOM in row.get("reason", ""),
+        row.get("reason", ""),
     )
 
 
