@@ -50,7 +50,7 @@ class _Batch:
     sides: np.ndarray  # the longer side of each file
     plain: int = 0  # pictures of 8 bits that are neither a mask nor transparent
     wide: dict = field(default_factory=dict)  # (fitted, lowest, highest) of more than 8 bits
-    masks: dict = field(default_factory=dict)  # fitted, of pictures of 0 and 1
+    masks: dict = field(default_factory=dict)  # fitted, of pictures of 0 and 1, or of 0 alone
     clear: dict = field(default_factory=dict)  # (colours times opacity, opacity), fitted
     damaged: dict = field(default_factory=dict)  # the reason
     counts: Counter = field(default_factory=Counter)
@@ -240,7 +240,7 @@ def _read_all(folder, names, open_one, shape) -> _Batch:
         if picture.mode.startswith("I"):  # more than 8 bits, which convert("L") would cut off
             values = np.asarray(picture, dtype=np.float32)
             batch.wide[i] = _fit(Image.fromarray(values), shape), values.min(), values.max()
-        elif mode == "L" and picture.mode == "L" and picture.getextrema()[1] == 1:
+        elif mode == "L" and picture.mode == "L" and picture.getextrema()[1] <= 1:
             batch.masks[i] = _fit(Image.fromarray(np.asarray(picture, np.float32)), shape)
         elif picture.has_transparency_data:
             picture = picture.convert("RGBA")
@@ -266,6 +266,8 @@ def _read_all(folder, names, open_one, shape) -> _Batch:
         for i in rows:
             try:
                 facts += read(i)
+            except MemoryError:
+                raise
             # Over broken bytes, Pillow's many readers raise whatever they run into.
             except Exception as error:
                 batch.damaged[i] = one_line(error)
@@ -286,9 +288,13 @@ def _in_threads(work, n, title, counts) -> None:
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         tqdm(total=n, desc=title, delay=2, disable=None) as bar,
     ):
-        for task, facts in zip(tasks, pool.map(work, tasks), strict=True):
-            counts.update(facts)
-            bar.update(len(task))
+        try:
+            for task, facts in zip(tasks, pool.map(work, tasks), strict=True):
+                counts.update(facts)
+                bar.update(len(task))
+        except BaseException:  # ctrl-C, too: what has not begun need not be waited for
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _without_damaged(folder, names, batch, skip) -> np.ndarray:
@@ -317,6 +323,7 @@ def _finish(batch, rule, shape) -> tuple[dict, list[str]]:
         reading["scale"] = [low, high]
         notes += [] if known else [pixels.scale_note(low, high, len(inner))]
     only = not batch.plain and not batch.wide and scale == "auto"
+    only = only and any(mask.any() for mask in batch.masks.values())
     if batch.masks and (only or (known and tuple(scale) == (0, 1))):
         inner |= {i: pixels.scaled(mask, 0, 1) for i, mask in batch.masks.items()}
         reading["scale"] = [0, 1]

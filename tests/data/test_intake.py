@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections import Counter
 
@@ -392,3 +393,20 @@ def test_classes_of_parts_and_loose_pictures():
     with pytest.raises(InputError) as error:
         folders.only_kind(folders.Found(left_out=Counter({".heic": 12})), "pics")
     assert "holds no picture (12 .heic)" in one_line(error)
+
+
+def test_an_interrupt_does_not_wait_for_all_pictures(tmp_path, monkeypatch):
+    put(tmp_path, *(f"{i:04}.png" for i in range(1000)))
+    begun = []
+
+    def interrupted(data):
+        begun.append(1)
+        if len(begun) == 70:
+            raise KeyboardInterrupt
+        time.sleep(0.002)
+        return Image.fromarray(corner_image()[0])
+
+    monkeypatch.setattr(pictures, "_opened", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        load_images(tmp_path)
+    assert len(begun) < 900

@@ -204,6 +204,17 @@ def test_masks_of_0_and_1_can_be_seen(tmp_path, dtype):
         np.testing.assert_array_equal(later.images, read.images[:2])
 
 
+def test_an_empty_mask_among_masks(tmp_path):
+    masks = (stepped(1) > 0).astype(np.uint8)
+    masks[3] = 0
+    for i, mask in enumerate(masks):
+        save_picture(tmp_path / f"{i}.png", mask)
+    np.testing.assert_array_equal(load_images(tmp_path, size=40).images, 255 * masks)
+    for i in range(len(masks)):
+        save_picture(tmp_path / f"{i}.png", masks[3])
+    assert load_images(tmp_path).provenance["reading"]["scale"] is None
+
+
 def test_a_black_picture_among_others_is_no_mask(tmp_path):
     for i, top in enumerate((200, 1, 200)):
         save_picture(tmp_path / f"{i}.png", stepped(top)[0].astype(np.uint8))
