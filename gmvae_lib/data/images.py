@@ -7,6 +7,7 @@ everything runs with no file at all.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def load_images(
     ground="auto",
     bright_borders=None,
     skip_damaged=False,
-) -> ImageSet:
+) -> ImageSet | ShardedImages:
     """Load a data set by name, or a file or folder of images.
 
     How the images were read is in `provenance["reading"]`; `reading_rule` makes of it the arguments
@@ -121,7 +122,7 @@ def load_images(
     if isinstance(images, ShardedImages):
         return _as_stored(images, size, transpose)
     images.extra.setdefault("digest", images.digests)  # of the rows as stored
-    reading = {"kind": "named", "scale": None, "transparency": None, "notes": []}
+    reading: dict[str, Any] = {"kind": "named", "scale": None, "transparency": None, "notes": []}
     reading |= images.provenance.get("reading", {})
     images = _upright(images, reading, transpose, why)
     if reading["kind"] != "pictures" and inverted is True:
@@ -141,7 +142,7 @@ def load_images(
     return images
 
 
-def _load_path(path, rule) -> tuple[ImageSet, str]:
+def _load_path(path, rule) -> tuple[ImageSet | ShardedImages, str]:
     """Read a file or folder, and say why its images should be transposed, if they should."""
     if path.is_dir():
         found = find_files(path)

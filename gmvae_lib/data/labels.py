@@ -148,10 +148,11 @@ def _columns(path, line, header) -> dict[str, int]:
     for meaning, spellings in COLUMNS.items():
         # the first spelling that occurs: `path` counts where there is `image`, too
         spelling = next((s for s in spellings if s in names), None)
+        if spelling is None:
+            continue
         if names.count(spelling) > 1:
             raise InputError(f"{path}: line {line}: found the column {meaning} twice, expected one")
-        if spelling is not None:
-            columns[meaning] = names.index(spelling)
+        columns[meaning] = names.index(spelling)
     if "label" not in columns or not {"index", "path", "digest"} & columns.keys():
         found = ", ".join(repr(cell) for cell in header)[:100] or "nothing"
         raise InputError(

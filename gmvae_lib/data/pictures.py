@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 
@@ -313,7 +314,8 @@ def _without_damaged(folder, names, batch, skip) -> np.ndarray:
 
 def _finish(batch, rule, shape) -> tuple[dict, list[str]]:
     """Scale what has more than 8 bits, masks and transparency, by a rule or by the whole set."""
-    reading, notes = {"scale": None, "transparency": None}, []
+    reading: dict[str, Any] = {"scale": None, "transparency": None}
+    notes = []
     inner, scale = {}, rule.scale
     known = scale not in ("auto", None)
     if batch.wide:

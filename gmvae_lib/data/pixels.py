@@ -1,5 +1,7 @@
 """From stored values to 8-bit pixels: layout, scale, transparency, borders."""
 
+from typing import Any
+
 import numpy as np
 
 from gmvae_lib.data.image_set import described
@@ -45,7 +47,8 @@ def eight_bits(images, source, scale="auto", ground="auto"):
     notes : list of str
     """
     stored, images = images, with_channels_last(images)
-    reading, notes = {"scale": None, "transparency": None}, []
+    reading: dict[str, Any] = {"scale": None, "transparency": None}
+    notes = []
     layout = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (3, 4))
     if not layout or 0 in images.shape or images.dtype.kind not in "buif":
         expected = "numbers [N, H, W] or [N, H, W, C] with 1, 3 or 4 channels, not empty"

@@ -95,8 +95,8 @@ def load_npz(path, scale="auto", ground="auto") -> ImageSet:
     """
     names = [name for names in NPZ_IMAGES for name in names]
     arrays = read_npz(path, (), [*names, *(key for name in names for key in _label_names(name))])
-    names = next((names for names in NPZ_IMAGES if names[0] in arrays), None)
-    if names is None:
+    names = next((names for names in NPZ_IMAGES if names[0] in arrays), ("images",))
+    if names[0] not in arrays:
         read_npz(path, ("images",), ())  # says what there is instead
     names = [name for name in names if name in arrays]
     parts = [arrays[name] for name in names]
@@ -109,9 +109,9 @@ def load_npz(path, scale="auto", ground="auto") -> ImageSet:
     if len(parts) > 1:
         provenance["parts"] = dict(zip(names, map(len, parts), strict=True))
         notes.append(f"{', '.join(names)} are read one after the other")
-    labels = [_npz_labels(arrays, name, path) for name in names]
+    labels = [part for name in names if (part := _npz_labels(arrays, name, path)) is not None]
     codes, class_names = None, ()
-    if all(part is not None for part in labels):
+    if len(labels) == len(names):
         try:
             codes, class_names = encoded_labels(np.concatenate(labels))
         except InputError as error:

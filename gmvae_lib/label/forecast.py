@@ -184,7 +184,9 @@ def accuracy_curve(q, n_classes, n_labels, index=(), y=(), chosen=False):
     order = worlds[int(np.argmax(belief))].order() if chosen else None
     rows = []
     for n in counts:
-        found = [world.chosen(order[:n]) if chosen else world.at_random(n) for world in worlds]
+        found = [
+            world.at_random(n) if order is None else world.chosen(order[:n]) for world in worlds
+        ]
         mean, error = np.array(found).T
         ends = [_quantile(mean, error, belief, tail) for tail in (0.025, 0.975)]
         rows.append((n, belief @ mean, *ends))
