@@ -80,7 +80,7 @@ def _look(folder, prefix, above, found) -> None:
             elif (inside.st_dev, inside.st_ino) not in above:
                 _look(entry.path, f"{name}/", above, found)
         elif not entry.is_file():
-            found.left_out["broken links or no files"] += 1
+            found.left_out["broken link or special file"] += 1
         elif suffix in PICTURE_SUFFIXES or (_odd(suffix) and _is_picture(entry.path)):
             found.pictures.append(name)
         elif suffix == ".npy":
@@ -155,8 +155,8 @@ def only_kind(found, folder) -> str:
     """ "pictures" or "arrays", of which a folder must hold one alone."""
     if found.pictures and found.arrays:
         raise InputError(
-            f"{os.path.join(folder, found.arrays[0])}: found {len(found.arrays)} .npy files beside "
-            f"{len(found.pictures)} pictures, expected a folder of either"
+            f"{os.path.join(folder, found.arrays[0])}: found .npy files ({len(found.arrays)}) "
+            f"beside pictures ({len(found.pictures)}), expected a folder of either"
         )
     if not found.pictures and not found.arrays:
         there = f" ({counted(found.left_out)})" if found.left_out else ""

@@ -197,10 +197,10 @@ def _claims(table, entries, images, learned):
             surplus.append(entry)
     what = places.what
     notes += [
-        *_left_out(missing, f"no longer in {what}, or never were"),
-        *_left_out(changed, "changed since they were labelled"),
-        *_left_out(several, f"several pictures in {what} have such a name"),
-        *_left_out(surplus, "another label of the same content is kept"),
+        *_left_out(missing, f"of images not in {what}"),
+        *_left_out(changed, "of images changed since they were labelled"),
+        *_left_out(several, f"of a name that several pictures in {what} have"),
+        *_left_out(surplus, "since another label of the same content is kept"),
         *_contradictions(claims, images),
     ]
     if shifted:
@@ -299,7 +299,8 @@ def _left_out(entries, reason) -> list[str]:
         return []
     named = ", ".join(f"{entry.name} (line {entry.line})" for entry in entries[:NAMED])
     more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
-    return [f"{len(entries)} labels left out, {reason}: {named}{more}"]
+    labels = "1 label" if len(entries) == 1 else f"{len(entries)} labels"
+    return [f"{labels} left out, {reason}: {named}{more}"]
 
 
 def _contradictions(claims, images) -> list[str]:

@@ -355,11 +355,14 @@ def _notes(batch, kept, found, rule, reading) -> list[str]:
     n, notes = len(kept), []
     if found.left_out:
         left = sum(found.left_out.values())
-        notes.append(f"{left} files were not read as pictures: {counted(found.left_out)}")
+        files = "1 file was" if left == 1 else f"{left} files were"
+        notes.append(f"{files} not read as pictures: {counted(found.left_out)}")
     if batch.damaged:
         names = found.pictures or found.arrays
         listed = "; ".join(f"{names[i]} ({batch.damaged[i]})" for i in sorted(batch.damaged))
-        notes.append(f"{len(batch.damaged)} damaged pictures were left out: {listed}")
+        damaged = len(batch.damaged)
+        pictures = "1 damaged picture was" if damaged == 1 else f"{damaged} damaged pictures were"
+        notes.append(f"{pictures} left out: {listed}")
     if batch.counts["frames"]:
         notes.append(
             f"{batch.counts['frames']} of {n} pictures have several frames or pages; the first of "

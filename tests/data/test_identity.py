@@ -193,7 +193,7 @@ def test_the_edits_of_the_reports_keep_every_label(folder, tmp_path, edit):
     for row, label in given.items():
         assert truth[(folder / after.paths[row]).read_bytes()] == label
     assert len(given) == 12 - (edit == "deleted")
-    expected = [f"1 labels left out, no longer in {folder}, or never were: {images.paths[0]} (line"]
+    expected = [f"1 label left out, of images not in {folder}: {images.paths[0]} (line"]
     assert [note[: len(expected[0])] for note in notes] == expected * (edit == "deleted")
 
 
@@ -204,7 +204,7 @@ def test_a_changed_picture_is_left_out_by_name(folder, tmp_path):
     given, notes = found(table, load_images(folder))
     assert len(given) == 11 and 3 not in given
     assert notes == [
-        f"1 labels left out, changed since they were labelled: {images.paths[3]} (line 5)"
+        f"1 label left out, of images changed since they were labelled: {images.paths[3]} (line 5)"
     ]
 
 

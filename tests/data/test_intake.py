@@ -116,7 +116,7 @@ def test_kinds_of_one_npy_file_a_picture(tmp_path, store):
 def test_pictures_and_a_stray_array_are_refused_by_name(tmp_path):
     put(tmp_path, *(f"{i}.png" for i in range(10)))
     np.save(tmp_path / "notes.npy", np.zeros((3, 28, 28), np.uint8))
-    rejects(tmp_path, str(tmp_path / "notes.npy"), "1 .npy files beside 10 pictures")
+    rejects(tmp_path, str(tmp_path / "notes.npy"), ".npy files (1) beside pictures (10)")
 
 
 def test_a_file_by_itself_is_called_what_it_is(tmp_path):
@@ -160,7 +160,7 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path):
     read = load_images(tmp_path / "pics")
     assert read.paths == ("linked/1.png", "linked/2.png", "real/1.png", "real/file.png")
     assert read.class_names == ("linked", "real")
-    assert reading_notes(read) == ["1 files were not read as pictures: 1 broken links or no files"]
+    assert reading_notes(read) == ["1 file was not read as pictures: 1 broken link or special file"]
     os.symlink(tmp_path / "pics", tmp_path / "only_links")
     assert load_images(tmp_path / "only_links").paths == read.paths
 
