@@ -5,13 +5,13 @@ columns first, and a list of notes. A "line" is the number of the task or entry,
 """
 
 import json
-import mimetypes
 import re
 import shutil
 import tempfile
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from gmvae_lib.data.folders import PICTURE_SUFFIXES
 from gmvae_lib.data.storage import digest_of
 from gmvae_lib.errors import InputError
 
@@ -126,7 +126,7 @@ def write_class_folders(images, labels, out) -> Path:
 
 
 def _is_picture(name) -> bool:
-    return (mimetypes.guess_type(name, strict=False)[0] or "").startswith("image/")
+    return name.lower().endswith(PICTURE_SUFFIXES)
 
 
 _UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')

@@ -112,17 +112,20 @@ def load_folder(folder, found, rule) -> ImageSet:
 # ------------------------------------------------------------------- one picture
 
 
-def original(data, reading=None):
+def original(data, reading=None, side=None):
     """The Pillow picture in a file's bytes as a person should see it: upright, opaque, RGB.
 
     reading : `provenance["reading"]` of the set that the picture is one of, for its scale and
-        ground.
+        ground. side : pixels a side that will do, so that a large JPEG need not be decoded in full.
     """
     from PIL import Image
 
     try:
         Image.init()
-        picture = _upright((_array_as_picture if data[:6] == b"\x93NUMPY" else _opened)(data))
+        picture = (_array_as_picture if data[:6] == b"\x93NUMPY" else _opened)(data)
+        if side is not None:
+            picture.draft(None, (side, side))
+        picture = _upright(picture)
         scale = (reading or {}).get("scale")
         values = np.asarray(picture)
         if picture.mode.startswith("I") or (scale == [0, 1] and values.max(initial=0) == 1):

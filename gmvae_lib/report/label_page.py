@@ -11,12 +11,12 @@ from gmvae_lib import __version__
 from gmvae_lib.data.identity import printable
 from gmvae_lib.data.labels import AT_RANDOM
 from gmvae_lib.report.html import as_json, template, templates
-from gmvae_lib.report.thumbnails import data_uri, seen, small_uris
+from gmvae_lib.report.thumbnails import Originals, data_uri, seen
 
 # What is asked now, what later, and what groups add: pixels a side at most, and bytes, for which
 # the pictures get smaller. With the model's views the page stays below 10 MB.
 SIZES = {"now": (256, 3_500_000), "later": (256, 3_000_000), "group": (128, 2_500_000)}
-SCRIPTS = ("store.js", "export.js", "parts.js", "label.js")
+SCRIPTS = ("crisp.js", "store.js", "export.js", "parts.js", "label.js")
 
 
 def label_page(images, table, known=None, guesses=None) -> str:
@@ -38,9 +38,9 @@ def label_page(images, table, known=None, guesses=None) -> str:
     known = known or {}
     batch, rows = table["batch"].to_numpy(), table["index"].to_numpy()
     asked = batch > 0
-    sources = {}
+    originals, sources = Originals(images), {}
     for name, part in {"now": batch == 1, "later": batch > 1, "group": batch == 0}.items():
-        sources |= zip(rows[part], small_uris(images, rows[part], *SIZES[name]), strict=True)
+        sources |= zip(rows[part], originals.uris(rows[part], *SIZES[name]), strict=True)
     views = _views(images, rows[asked])
     items = [
         {
@@ -107,6 +107,7 @@ def _complete(table):
 
 def _views(images, rows) -> dict[int, str]:
     """Pictures of what the model sees, where that is not the original itself: {row: address}."""
-    if images.paths is None or not len(rows):
+    converted = (images.provenance.get("reading") or {}).get("converted")
+    if not len(rows) or (images.paths is None and not converted):
         return {}
     return dict(zip(rows.tolist(), map(data_uri, seen(images, rows)), strict=True))

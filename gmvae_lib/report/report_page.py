@@ -13,7 +13,7 @@ from gmvae_lib.data.identity import printable
 from gmvae_lib.data.labels import AT_RANDOM
 from gmvae_lib.report.html import as_json, template, templates
 from gmvae_lib.report.label_page import identity, known_entries
-from gmvae_lib.report.thumbnails import CRISP_UP_TO, seen, small_uri, small_uris
+from gmvae_lib.report.thumbnails import Originals, small_uri
 
 STRIP, STRIP_SIDE = 8, 48  # typical images of a cluster, and their pixels a side, at most
 THUMB_SIDE, THUMB_BUDGET = 128, 1_000_000  # pixels a side, and bytes of each list
@@ -34,10 +34,6 @@ def accuracy_sentence(accuracy) -> str:
             "without its own label"
         )
     return f"{expected}not measured: this is what the decoder's confidence says"
-
-
-def _crisp(images) -> str:
-    return "crisp" if max(images.images.shape[1:3]) <= CRISP_UP_TO else ""
 
 
 def _range(accuracy) -> str:
@@ -63,6 +59,7 @@ def report_page(images, findings, run, source, labels, notes=(), known=None) -> 
     sentence = accuracy_sentence(findings.accuracy)
     told = confidence[unlabelled] if unlabelled.any() else confidence
     measured = findings.accuracy.how == "random"
+    originals = Originals(images)
     return Template(template("report.html")).substitute(
         version=__version__,
         style=template("page.css"),
@@ -87,18 +84,18 @@ def report_page(images, findings, run, source, labels, notes=(), known=None) -> 
         names_note="Checked are labelled images "
         + ("drawn at random" if measured else "of whatever choice, which makes them look worse")
         + ", each predicted without its own label. The interval is given from five images on.",
-        clusters="\n".join(_card(images, findings, row, names) for row in _shown(in_use)),
+        clusters="\n".join(_card(originals, findings, row, names) for row in _shown(in_use)),
         clusters_note=_clusters_note(in_use),
-        doubtful=_pictures(images, findings.doubtful, lambda i: _opinion(findings, names, i)),
+        doubtful=_pictures(originals, findings.doubtful, lambda i: _opinion(findings, names, i)),
         abstain="; ".join(
             f"{np.count_nonzero(told < limit):,} are below {limit}" for limit in THRESHOLDS
         ),
-        contradicted=_contradicted(images, findings.contradicted, names),
+        contradicted=_contradicted(originals, findings.contradicted, names),
         contradicted_note=_CONTRADICTED_NOTE
         if len(findings.contradicted)
         else "None: no label is contradicted by the images like it.",
         next=_pictures(
-            images,
+            originals,
             findings.next_to_label,
             lambda i: f"{_opinion(findings, names, i)}",
         ),
@@ -108,7 +105,7 @@ def report_page(images, findings, run, source, labels, notes=(), known=None) -> 
             "--budget 50 --out to_label_next.csv --page label_next.html"
         ),
         how=_how(findings),
-        script=templates("store.js", "export.js", "check.js"),
+        script=templates("crisp.js", "store.js", "export.js", "check.js"),
         data=_corrections(images, findings, known),
     )
 
@@ -276,7 +273,7 @@ def _clusters_note(clusters) -> str:
     return note + (f" {shown} of {len(clusters)} are shown." if shown < len(clusters) else "")
 
 
-def _card(images, findings, row, names) -> str:
+def _card(originals, findings, row, names) -> str:
     members = np.flatnonzero((findings.component == row.component) & (findings.rank < STRIP))
     members = members[np.argsort(findings.rank[members])]
     votes = ", ".join(f"{names[label]} × {count}" for label, count in enumerate(row.votes) if count)
@@ -290,34 +287,33 @@ def _card(images, findings, row, names) -> str:
     text = f'<p class="flag">{flag}</p>' if flag else f"<p>labels: {votes}</p>"
     return (
         f'<li id="c{row.component}"{" class=odd" if flag else ""}>'
-        f'<img src="{small_uri(_strip(seen(images, members)))}" class="{_crisp(images)}" '
+        f'<img src="{small_uri(_strip(originals, members))}" '
         f'alt="{len(members)} typical images of cluster {row.component}">'
         f"<h3>{name}{doubt}<span>cluster {row.component}, {row.weight:.1%}</span></h3>{text}</li>"
     )
 
 
-def _strip(pictures) -> np.ndarray:
+def _strip(originals, rows):
     """Pictures side by side, `STRIP` places wide, a black gap between them."""
     from PIL import Image
 
-    height, width = pictures.shape[1:3]
-    scale = min(1, STRIP_SIDE / max(height, width))
-    height, width = max(1, round(height * scale)), max(1, round(width * scale))
+    pictures = [originals.small(row, STRIP_SIDE) for row in rows]
+    width, height = (max(picture.size[side] for picture in pictures) for side in (0, 1))
     gap = max(1, width // 14)
-    strip = np.zeros((height, STRIP * (width + gap) - gap, *pictures.shape[3:]), np.uint8)
+    strip = Image.new("RGB", (STRIP * (width + gap) - gap, height))
     for i, picture in enumerate(pictures):
-        resized = picture if scale == 1 else Image.fromarray(picture).resize((width, height))
-        strip[:, i * (width + gap) : i * (width + gap) + width] = resized
+        left, top = (width - picture.width) // 2, (height - picture.height) // 2
+        strip.paste(picture, (i * (width + gap) + left, top))
     return strip
 
 
-def _pictures(images, index, text_of) -> str:
-    index = [int(i) for i in index]
+def _pictures(originals, index, text_of) -> str:
+    images, index = originals.images, [int(i) for i in index]
     items = []
-    for i, address in zip(index, small_uris(images, index, THUMB_SIDE, THUMB_BUDGET), strict=True):
+    for i, address in zip(index, originals.uris(index, THUMB_SIDE, THUMB_BUDGET), strict=True):
         name = f"image {i}" if images.paths is None else printable(images.paths[i])
         items.append(
-            f'<li data-row="{i}"><img src="{address}" class="{_crisp(images)}" '
+            f'<li data-row="{i}"><img src="{address}" '
             f'alt="{escape(name)}"><span class="soft">{escape(name)}</span><br>{text_of(i)}</li>'
         )
     return "\n".join(items)
@@ -332,12 +328,12 @@ def _opinion(findings, names, i) -> str:
     return f'<span class="opinion"><strong>{first}</strong>{others}</span>'
 
 
-def _contradicted(images, table, names) -> str:
+def _contradicted(originals, table, names) -> str:
     said = {
         row.index_: f"<strong>{names[row.given]}</strong> given, {names[row.says]} {row.p_says:.0%}"
         for row in table.rename(columns={"index": "index_"}).itertuples()
     }
-    return _pictures(images, list(said), said.get)
+    return _pictures(originals, list(said), said.get)
 
 
 def _how(findings) -> str:

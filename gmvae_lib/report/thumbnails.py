@@ -2,16 +2,18 @@
 
 import base64
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.data import pictures
+from gmvae_lib.data.images import load_images
+from gmvae_lib.data.pictures import original
 from gmvae_lib.errors import InputError
 
-CRISP_UP_TO = 40  # pixels a side: smaller pictures are enlarged in squares, larger ones smoothly
-PNG_UP_TO = 64  # pixels a side, of grey pictures: exact, and lighter than a JPEG
+PNG_UP_TO, GREY_PNG_UP_TO = 40, 64  # pixels a side
 LEAST_SIDE = 48
+TRIED = 32  # pictures by which the size of all is estimated
 
 
 def data_uri(image) -> str:
@@ -21,45 +23,74 @@ def data_uri(image) -> str:
     return _uri(Image.fromarray(np.asarray(image)), "PNG", optimize=True)
 
 
-def small_uri(picture, side=None) -> str:
-    """A Pillow picture or uint8 array, at most ``side`` pixels a side, as the address of an image.
-
-    Small ones are PNGs, which are exact; others JPEGs, which are light.
-    """
-    from PIL import Image
-
-    picture = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture.copy()
-    if side is not None:
-        picture.thumbnail((side, side))
-    if max(picture.size) <= (PNG_UP_TO if picture.mode == "L" else CRISP_UP_TO):
+def small_uri(picture) -> str:
+    """A Pillow picture as the address of a PNG, which is exact, if it is small, else of a JPEG."""
+    values = np.asarray(picture)
+    if values.ndim == 3 and (values == values[..., :1]).all():
+        picture = picture.convert("L")
+    if max(picture.size) <= (GREY_PNG_UP_TO if picture.mode == "L" else PNG_UP_TO):
         return _uri(picture, "PNG", optimize=True)
     return _uri(picture, "JPEG", quality=80)
 
 
-def small_uris(images, rows, side, budget) -> list[str]:
-    """The originals of some rows as addresses, at most ``side`` pixels a side.
+class Originals:
+    """The pictures that images were read from, as a person should see them.
 
-    The side shrinks, the same for all, where they would be more than about ``budget`` bytes.
+    A picture of a folder is read again from its file, and a row of an array that was made smaller
+    from the array; what is no longer there is shown as the model sees it.
     """
-    rows = list(rows)
-    some = rows[:: -(-len(rows) // 32)] if rows else []
-    size = sum(len(small_uri(original(images, row), side)) for row in some) / max(1, len(some))
-    if size * len(rows) > budget:
-        side = max(LEAST_SIDE, int(side * np.sqrt(budget / (size * len(rows)))))
-    return [small_uri(original(images, row), side) for row in rows]
+
+    def __init__(self, images):
+        self.images = images
+        self.reading = images.provenance.get("reading") or {}
+        self.stored = _stored(images, self.reading)
+
+    def small(self, row, side):
+        """The Pillow picture of a row, at most ``side`` pixels a side."""
+        from PIL import Image
+
+        picture = None
+        if self.images.paths is not None:
+            path = Path(self.images.provenance["source"]) / self.images.paths[row]
+            try:
+                picture = original(path.read_bytes(), self.reading, side)
+            except (InputError, OSError):
+                pass
+        if picture is None:
+            picture = Image.fromarray(seen(self.stored, [row])[0])
+        picture.thumbnail((side, side))
+        return picture
+
+    def uris(self, rows, side, budget) -> list[str]:
+        """Some rows as addresses, at most ``side`` pixels a side.
+
+        The side shrinks, the same for all, where they would be more than about ``budget`` bytes.
+        """
+        rows = list(rows)
+        some = rows[:: -(-len(rows) // TRIED)] if rows else []
+        with ThreadPoolExecutor(4) as pool:  # Pillow lets other threads run while it decodes
+
+            def all_of(rows, side):
+                return list(pool.map(lambda row: small_uri(self.small(row, side)), rows))
+
+            size = sum(map(len, all_of(some, side))) / max(1, len(some)) * len(rows)
+            if size > budget:
+                side = max(LEAST_SIDE, int(side * np.sqrt(budget / size)))
+            return all_of(rows, side)
 
 
-def original(images, row):
-    """The Pillow picture of a row: the file it was read from, if it is there, or the row itself."""
-    from PIL import Image
-
-    if images.paths is not None:
-        path = Path(images.provenance["source"]) / images.paths[row]
-        try:
-            return pictures.original(path.read_bytes(), images.provenance.get("reading"))
-        except (InputError, OSError):  # moved or lost since it was read
-            pass
-    return Image.fromarray(seen(images, [row])[0])
+def _stored(images, reading):
+    """The images of a file before they were resized or made grey, if that can be had."""
+    source = Path(str(images.provenance.get("source")))
+    if images.paths is not None or not reading.get("converted") or not source.is_file():
+        return images
+    try:
+        stored = load_images(
+            source, transpose=bool(reading.get("transposed")), colour=True, inverted=False
+        )
+    except InputError:
+        return images
+    return stored if stored.set_digest == images.set_digest else images
 
 
 def seen(images, rows) -> np.ndarray:

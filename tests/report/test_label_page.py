@@ -633,3 +633,65 @@ def test_a_picture_is_enlarged(visit, grouped):
         page.click("#skip")
     page.locator("#grid button").nth(1).click(button="right")
     assert page.is_visible("#zoom-image")
+
+
+# ------------------------------------------------------------------- originals
+
+
+def first_picture(folder, **options):
+    images = load_images(folder, **options)
+    item = data_of(label_page(images, pd.DataFrame({"index": [0], "reason": ["chosen"]})))["items"][
+        0
+    ]
+    return np.asarray(picture_of(item["src"]).convert("RGB")).astype(int), item
+
+
+def test_originals_are_upright_opaque_and_of_full_contrast(tmp_path):
+    turned = tmp_path / "turned"
+    turned.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned right by a quarter
+    Image.fromarray(np.repeat(np.uint8([[0, 255]]), 50, axis=0).repeat(40, axis=1)).save(
+        turned / "a.jpg", exif=exif, quality=95
+    )
+    shown, _ = first_picture(turned)
+    assert shown.shape[:2] == (80, 50) and shown[10].mean() < 20 and shown[-10].mean() > 235
+
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    for i in range(2):
+        values = np.linspace(1000 * i, 1000 * i + 3000, 2500).astype(np.uint16).reshape(50, 50)
+        Image.fromarray(values).save(deep / f"{i}.png")
+    shown, _ = first_picture(deep)
+    assert shown[0, 0].max() < 10 and 160 < shown[-1, -1].max() < 215  # 3000 of 4000 in the set
+
+
+def test_a_large_photograph_is_not_decoded_in_full(tmp_path, monkeypatch):
+    from PIL import JpegImagePlugin
+
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((4800, 3600)).save(tmp_path / "a.jpg")
+    images, sizes = load_images(tmp_path), []
+    draft = JpegImagePlugin.JpegImageFile.draft
+
+    def watched(self, mode, size):
+        draft(self, mode, size)
+        sizes.append(self.size)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", watched)
+    [item] = data_of(label_page(images, pd.DataFrame({"index": [0], "reason": ["x"]})))["items"]
+    assert picture_of(item["src"]).size == (256, 192) and max(sizes)[0] == 600
+
+
+def test_rows_of_an_array_are_shown_as_stored(tmp_path):
+    """An .npz of 100 x 100 in colour that was read in grey at 28 x 28."""
+    rng = np.random.default_rng(0)
+    stored = (
+        rng.integers(0, 255, (4, 10, 10, 3), dtype=np.uint8).repeat(10, axis=1).repeat(10, axis=2)
+    )
+    np.savez(tmp_path / "some.npz", images=stored)
+    images = load_images(tmp_path / "some.npz", size=28)
+    [item] = data_of(label_page(images, pd.DataFrame({"index": [2], "reason": ["x"]})))["items"]
+    shown = np.asarray(picture_of(item["src"])).astype(int)
+    assert np.abs(shown - stored[2]).mean() < 20 and item["digest"] == images.digests[2]
+    assert np.array_equal(np.asarray(picture_of(item["view"])), images.images[2])

@@ -1,10 +1,4 @@
-// Pictures, and lists of buttons, on the label page.
-
-// Small pictures are enlarged in squares, as drawn, and large ones smoothly.
-document.addEventListener("load", (event) => {
-  const image = event.target;
-  if (image.tagName === "IMG") image.classList.toggle("crisp", Math.max(image.naturalWidth, image.naturalHeight) <= 40);
-}, true);
+// Lists of buttons on the label page.
 
 // Show one button for each of `cells`, {id, ...}; buttons stay where their id does.
 function fill(list, cells, make, update) {
