@@ -32,9 +32,10 @@ from gmvae_lib.data.image_set import LETTERS, ImageSet
 from gmvae_lib.data.storage import write_atomically, write_npz
 from gmvae_lib.errors import InputError, one_line
 from gmvae_lib.vae.config import preset
+from gmvae_lib.vae.ledger import Ledger
 from gmvae_lib.vae.model import GMVAE, cluster_posterior
 from gmvae_lib.vae.runs import environment, pack_posterior
-from gmvae_lib.vae.training import Ledger, Trainer, fit
+from gmvae_lib.vae.training import Trainer, fit
 
 from . import side_by_side
 from .worth import LARGEST, half, worth
@@ -168,7 +169,7 @@ def steps(session) -> dict:
         except Exception as error:
             row |= {"error": one_line(error, 400)}
         found["rows"].append(row)
-        print(json.dumps(row), flush=True)
+        print(json.dumps({k: v for k, v in row.items() if k != "kernels"}), flush=True)
         session.measures["parts"]["steps"] = found
         session.write()
         free()
@@ -205,8 +206,24 @@ def step_row(session, name, phase, form, changes, peak) -> dict:
         flops = step_flops(trainer.model, training.batch_size)
         row |= {"TFLOPs": flops / seconds / 1e12, "share": flops / seconds / peak}
         row["450_epochs_s"] = seconds * trainer.n_steps
+    if session.device.type == "cuda" and form != "eager":
+        row["kernels"] = kernels(session, trainer)
     trainer.steps.release()
     return row
+
+
+def kernels(session, trainer, most=12) -> list:
+    """The kernels that take most of a step: name, times in it, microseconds in all."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as measured:
+        one_block(trainer)
+        session.sync()
+    events = sorted(measured.key_averages(), key=lambda event: -event.self_device_time_total)
+    return [
+        [e.key[:60], e.count / trainer.block, e.self_device_time_total / trainer.block]
+        for e in events[:most]
+    ]
 
 
 def one_block(trainer) -> None:

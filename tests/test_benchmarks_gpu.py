@@ -16,7 +16,7 @@ from gmvae_lib.vae.runs import unpack_posterior
 
 ROOT = Path(__file__).parents[1]
 # what such a machine need not have
-ABSENT = ("torchvision", "matplotlib", "PIL", "xgboost", "mpmath")
+ABSENT = ("torchvision", "matplotlib", "PIL", "xgboost")
 
 
 def command(*arguments):

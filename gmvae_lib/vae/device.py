@@ -46,8 +46,8 @@ def room_for(what: str):
     try:
         yield
     except torch.OutOfMemoryError as error:
-        tried = re.search(r"Tried to allocate ([0-9.]+ \w+)", str(error))
-        tried = f" (tried to allocate {tried[1]})" if tried else ""
+        size = re.search(r"Tried to allocate ([0-9.]+ \w+)", str(error))
+        tried = f" (tried to allocate {size[1]})" if size else ""
         raise InputError(
             f"{what}, for which the GPU has no memory left{tried}; expected a smaller batch size, "
             "or device cpu"

@@ -44,7 +44,7 @@ class Loss(torch.nn.Module):
     def __init__(self, model: GMVAE, config: TrainConfig, share: Share):
         super().__init__()
         self.model, self.config, self.share = model, config, share
-        self.plain: Callable | None = None
+        self.plain: Callable | None = None  # see `compile_plain`
 
     def compile_plain(self) -> None:
         """Compile the ELBO, where it is all of the loss and `objective.plain_elbo` computes it."""

@@ -36,7 +36,7 @@ class Encoded:
 
 
 def _mlp(sizes, last_activation, normalised=False):
-    layers = []
+    layers: list[nn.Module] = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
         layers.append(nn.Linear(n_in, n_out, bias=not normalised))
         layers += [nn.BatchNorm1d(n_out)] if normalised else []

@@ -17,13 +17,9 @@ from gmvae_lib.vae import checkpoints
 from gmvae_lib.vae.checkpoints import CHECKPOINT, require_same
 from gmvae_lib.vae.config import GMVAEConfig, TrainConfig
 from gmvae_lib.vae.device import default_device, fast_bf16, room_for
-from gmvae_lib.vae.distributed import (
-    SharedGenerator,
-    mean_over_processes,
-    share,
-    synchronise_batch_norm,
-)
+from gmvae_lib.vae.distributed import SharedGenerator, share, synchronise_batch_norm
 from gmvae_lib.vae.graphs import Eager, Graphed, block_length
+from gmvae_lib.vae.ledger import Ledger
 from gmvae_lib.vae.loss import Loss, draws
 from gmvae_lib.vae.model import GMVAE, as_pixels, embed_batches
 from gmvae_lib.vae.nearest import nearest
@@ -160,44 +156,6 @@ def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
     return None
 
 
-class Ledger:
-    """Sums of what the steps of an epoch log, and the first step whose loss was no number.
-
-    All of it lies on the device, where it is read once an epoch.
-    """
-
-    NEVER = 1 << 62
-
-    def __init__(self, device):
-        self.names: list[str] = []
-        self.wide = torch.float32 if device.type == "mps" else torch.float64
-        self.sums = torch.zeros(0, dtype=self.wide, device=device)
-        self.step = torch.zeros((), dtype=torch.int64, device=device)
-        self.bad = torch.full_like(self.step, self.NEVER)
-
-    def add(self, log: dict[str, torch.Tensor], world: int) -> None:
-        values = torch.stack([value.float() for value in log.values()])
-        if world > 1:
-            values = mean_over_processes(values)
-        if self.names != list(log):
-            self.names, self.sums = list(log), torch.zeros_like(values, dtype=self.wide)
-        self.sums += values
-        fine = values[self.names.index("loss")].isfinite()
-        self.bad.copy_(torch.where(fine, self.bad, torch.minimum(self.bad, self.step)))
-        self.step += 1
-
-    def sums_by_name(self) -> dict[str, float]:
-        return dict(zip(self.names, self.sums.tolist(), strict=True))
-
-    def set(self, step: int, sums: dict[str, float]) -> None:
-        """Take up the sums of an epoch under way."""
-        self.step.fill_(step)
-        if sums:
-            self.names = list(sums)
-            values = torch.tensor(list(sums.values()), dtype=self.wide)
-            self.sums = values.to(self.sums.device)
-
-
 class Trainer:
     """A training under way: model, optimizer, step and history.
 
@@ -226,14 +184,16 @@ class Trainer:
         self.history: list[dict] = []
         self.ledger = Ledger(self.device)
         self.neighbours: np.ndarray | None = None  # int32 [N, neighbours]
-        self.known: list[Rows] | None = None  # q(c|x) and features, in the generative phase
-        self.order: np.ndarray | None = None  # rows of the epoch under way
+        self.known: list[Rows] = []  # q(c|x) and features, in the generative phase
+        self.order = np.arange(0)  # rows of the epoch under way, once it has begun
         self.order_there: torch.Tensor | None = None  # the same on a GPU
         self.generator = torch.Generator(self.device if on_gpu else "cpu")
         read = partial(as_pixels, config=model_config)
         self.images = Rows(pictures, self.device, read)
-        self.loss = self.objective = Loss(self.model, config, self.share)
-        self.stream, self.block, self.steps = None, 1, Eager(self.train_on)
+        self.loss = Loss(self.model, config, self.share)
+        self.objective: torch.nn.Module = self.loss
+        self.stream, self.block = None, 1
+        self.steps: Eager | Graphed = Eager(self.train_on)
         if self.share.world > 1:
             synchronise_batch_norm(self.model)
             # the phases train different parts; statistics of batches agree already
@@ -249,7 +209,9 @@ class Trainer:
             self.steps = Graphed(self.train_on, self.loss, clear, self.stream)
 
     def _optimizer(self):
-        config, prior, others = self.config, [], []
+        config = self.config
+        prior: list[torch.nn.Parameter] = []
+        others: list[torch.nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 # the noise of p(x|z), like the prior, is a number that has to move far
@@ -304,9 +266,8 @@ class Trainer:
         Seed and step alone decide what is drawn, so a resumed training draws the same.
         """
         rng = np.random.default_rng((self.config.seed, 1, step))
-        generator = self.generator.manual_seed(int(rng.integers(2**62)))
-        if self.share.world > 1:
-            generator = SharedGenerator(generator, self.share)
+        own = self.generator.manual_seed(int(rng.integers(2**62)))
+        generator = SharedGenerator(own, self.share) if self.share.world > 1 else own
         rows = self.rows(step)
         mine = self.share.of(rows)
         i = (step % self.steps_per_epoch) * self.batch_size
@@ -385,14 +346,14 @@ class Trainer:
     def start_epoch(self) -> None:
         """Order, neighbours and stored posteriors, at the start of an epoch or after a resume."""
         epoch, i = divmod(self.step, self.steps_per_epoch)
-        if i > 0 and self.order is not None:
+        if i > 0 and len(self.order):
             return
         rng = np.random.default_rng((self.config.seed, 0, epoch))
         self.order, self.order_there = rng.permutation(len(self.pictures)), None
         if self.device.type == "cuda" and self.share.world == 1:
             self.order_there = to_device(self.order, self.device)
         if self.generative(self.step):
-            if self.known is None:
+            if not self.known:
                 with self.autocast:
                     self.known = [Rows(part, self.device) for part in self.embed()]
             return
@@ -450,7 +411,7 @@ class Trainer:
         self.neighbours[rows.start : rows.stop] = found
         self.share.collect(self.neighbours, self.device)
 
-    def embed(self) -> tuple[np.ndarray, np.ndarray]:
+    def embed(self) -> tuple[np.ndarray, ...]:
         """q(c|x) and the features of every image, of which each process computes its part.
 
         They are mapped from temporary files: larger than the images, they need not fit into memory.
@@ -474,7 +435,7 @@ class Trainer:
         epoch = self.step // self.steps_per_epoch
         self.ledger.sums.zero_()
         self.history.append({"epoch": epoch, "seconds": elapsed - before, **means})
-        self.order = None
+        self.order = np.arange(0)
 
     def result(self, provenance) -> Run:
         """The run as it is now."""
