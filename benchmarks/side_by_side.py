@@ -22,6 +22,7 @@ from gmvae_lib.vae.training import Trainer
 from .worth import LARGEST, half, worth
 
 EPOCHS_SHOWN = (1, 3, 10, 30, 60, 100, 150, 200, 250, 300, 350, 400, 450)  # with purity, accuracy
+LEAST = 0.9  # share of the epochs for which a further seed is worth starting
 RESERVE = 10.0  # seconds
 SAVED = 100  # epochs between two checkpoints
 
@@ -42,7 +43,7 @@ def train(session) -> dict:
     session.write()
     started = time.perf_counter()
     steps = sum(t.step for t in trainers)
-    curves = {t.config.seed: {} for t in trainers}
+    curves = {t.config.seed: earlier(session, t.config.seed) for t in trainers}
     run_all(session, courses, curves)
     session.sync()
     wall = time.perf_counter() - started
@@ -102,8 +103,8 @@ class Course:
 def plan(session, courses) -> tuple[int, dict]:
     """How many seeds to train, and milliseconds of a step of each with 1, 2, ... side by side.
 
-    The steps measured here are the first ones of the training. Complete trainings come first: of
-    those numbers of seeds that can be done in the time left the largest, and one if not even one.
+    The steps measured here are the first ones of the training. Of those numbers of seeds that get
+    through `LEAST` of their epochs in the time left the largest, and one if not even one.
     """
     for course in courses:
         for _ in range(3):  # eagerly, captured, replayed
@@ -120,7 +121,7 @@ def plan(session, courses) -> tuple[int, dict]:
         rates[n] = 1e3 * (time.perf_counter() - started) / (blocks * courses[0].of.block)
     left = session.left() - reserve(session, len(courses))
     steps_left = {n: max(c.of.n_steps - c.of.step for c in courses[:n]) for n in rates}
-    fits = [n for n, ms in rates.items() if steps_left[n] * ms / 1e3 < left]
+    fits = [n for n, ms in rates.items() if LEAST * steps_left[n] * ms / 1e3 < left]
     return max(fits, default=1), rates
 
 
@@ -161,6 +162,16 @@ def posterior_of(session, of: Trainer) -> np.ndarray:
 
 def quality(session, of: Trainer) -> dict:
     return worth(posterior_of(session, of), session.images.labels, draws=2)
+
+
+def earlier(session, seed) -> dict[int, dict]:
+    """What an earlier call measured of a seed's clusters, by epoch."""
+    path = session.out / "curves.csv"
+    if not (session.args.resume and path.is_file()):
+        return {}
+    table = pd.read_csv(path)
+    table = table[(table["seed"] == seed) & table["purity"].notna()].set_index("epoch")
+    return table.loc[:, "purity":].to_dict("index")
 
 
 def write_curves(session, trainers, curves) -> None:
