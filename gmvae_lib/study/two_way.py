@@ -1,0 +1,188 @@
+"""Accuracy over models and over draws of the labels at once.
+
+An interval over models that share their draws leaves out the draws, and one over draws of one model
+leaves out the models. Here every model meets every draw:
+
+    accuracy[m, d] = mean + model_m + draw_d + rest_md
+
+``python -m gmvae_lib.study.two_way FOLDER --labels IDX`` reads the posteriors that the part
+``models`` of ``benchmarks.gpu`` wrote, measures the decoders and writes results/two_way.csv. It
+resumes after an interruption.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+from gmvae_lib.data.images import load_images
+from gmvae_lib.data.storage import read_npz, write_atomically
+from gmvae_lib.errors import InputError
+from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity, decoders
+from gmvae_lib.label.neighbours import neighbour_decoder
+from gmvae_lib.study.experiments import sweep
+from gmvae_lib.study.metrics import purity
+from gmvae_lib.vae.runs import unpack_posterior
+
+N_LABELS = (73, 100, 291, 728)
+DRAWS = {"q": 100, "smoothed": 20, "rows": 20}  # of the labels; the last two take seconds a cell
+OUT = Path("results/two_way.csv")
+
+
+class TwoWay(NamedTuple):
+    """Crossed random effects: what varies, and the intervals that follow, all in accuracy.
+
+    ``low`` to ``high`` covers the mean over all models and draws; ``one_low`` to ``one_high`` what
+    one new model gives with one new draw, which is what a reader will see.
+    """
+
+    mean: float
+    low: float
+    high: float
+    one_low: float
+    one_high: float
+    sd_model: float
+    sd_draw: float
+    sd_rest: float
+
+
+def two_way(accuracy, confidence=0.95) -> TwoWay:
+    """Mean of a table [models, draws] with intervals that contain models and draws.
+
+    The variance components are those of the analysis of variance, negative ones set to 0; degrees
+    of freedom by Satterthwaite (1946).
+
+    Raises
+    ------
+    InputError : fewer than two models or draws, or numbers that are not finite.
+
+    Examples
+    --------
+    >>> found = two_way([[0.70, 0.80], [0.72, 0.82]])
+    >>> round(found.mean, 3), round(found.sd_draw, 3)
+    (0.76, 0.071)
+    """
+    table = np.asarray(accuracy, dtype=float)
+    if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
+        raise InputError(
+            f"accuracy: found shape {table.shape}, expected finite numbers of two models and two "
+            "draws at least"
+        )
+    M, D = table.shape
+    mean, models, draws = table.mean(), table.mean(axis=1), table.mean(axis=0)
+    rest = table - models[:, None] - draws + mean
+    squares = {  # mean squares and their degrees of freedom
+        "model": (D * models.var(ddof=1), M - 1),
+        "draw": (M * draws.var(ddof=1), D - 1),
+        "rest": ((rest**2).sum() / ((M - 1) * (D - 1)), (M - 1) * (D - 1)),
+    }
+    of_model, of_draw, of_rest = (value for value, _ in squares.values())
+    # what is not above the rest but by rounding is none
+    model, draw = (
+        max(0.0, value - of_rest) / n if value > of_rest * (1 + 1e-9) + 1e-18 else 0.0
+        for value, n in ((of_model, D), (of_draw, M))
+    )
+
+    def half(weights):
+        """Half the interval of a variance that is a weighted sum of the mean squares."""
+        parts = [(w * s, df) for w, (s, df) in zip(weights, squares.values(), strict=True)]
+        variance = sum(part for part, _ in parts)
+        if variance <= 0:
+            return 0.0
+        freedom = variance**2 / sum(part**2 / df for part, df in parts)
+        return float(t.ppf((1 + confidence) / 2, max(1.0, freedom)) * np.sqrt(variance))
+
+    # Var of the mean: model / M + draw / D + rest / (M D); a component set to 0 drops out
+    w_model, w_draw = 1 / (M * D) * (model > 0), 1 / (M * D) * (draw > 0)
+    of_mean = half((w_model, w_draw, 1 / (M * D) - w_model - w_draw))
+    w_model, w_draw = (1 + 1 / M) / D * (model > 0), (1 + 1 / D) / M * (draw > 0)
+    of_one = half((w_model, w_draw, 1 + 1 / (M * D) - w_model - w_draw))
+    return TwoWay(
+        float(mean),
+        float(mean - of_mean),
+        float(mean + of_mean),
+        float(mean - of_one),
+        float(mean + of_one),
+        float(np.sqrt(model)),
+        float(np.sqrt(draw)),
+        float(np.sqrt(of_rest)),
+    )
+
+
+def models(folder):
+    """Yield (model seed, q [N, K], neighbours [N, n]) of the files ``seeds*.npz`` in a folder."""
+    paths = sorted(Path(folder).glob("seeds*.npz"))
+    if not paths:
+        raise InputError(f"{folder}: found no seeds*.npz, expected what benchmarks.gpu wrote")
+    for path in paths:
+        columns = read_npz(path, ())
+        for seed in sorted({int(name.partition(".")[0]) for name in columns}):
+            own = {n.partition(".")[2]: v for n, v in columns.items() if n.startswith(f"{seed}.")}
+            yield seed, unpack_posterior(own), own["neighbours"]
+
+
+def measure(folder, y, work, n_labels=N_LABELS, draws=DRAWS, n_jobs=1) -> pd.DataFrame:
+    """Accuracy of each decoder for every model and draw: model, method, n_labels, draw, accuracy.
+
+    work : folder of one CSV for each model and kind of decoder, by which a repeated call resumes.
+    """
+    Path(work).mkdir(parents=True, exist_ok=True)
+    tables = []
+    for seed, q, neighbours in models(folder):
+        on_neighbours = neighbour_decoder(q, neighbours)
+        smoothed = on_neighbours.q
+        features = {"q": q, "smoothed": smoothed, "rows": np.arange(len(q))}
+        methods = {
+            "q": decoders(q),
+            "smoothed": {"smoothed": GraphDecoder(cluster_affinity(smoothed))},
+            "rows": {"neighbours": on_neighbours},
+        }
+        for kind, n_draws in draws.items():
+            table = sweep(
+                {kind: features[kind]},
+                y,
+                {kind: methods[kind]},
+                n_labels,
+                range(n_draws),
+                out=Path(work) / f"model{seed}-{kind}.csv",
+                n_jobs=n_jobs,
+            )
+            tables.append(table.assign(model=seed, purity=purity(q.argmax(axis=1), y)))
+    found = pd.concat(tables, ignore_index=True).rename(columns={"seed": "draw"})
+    return found[["model", "method", "n_labels", "draw", "accuracy", "purity"]]
+
+
+def summary(measured: pd.DataFrame) -> pd.DataFrame:
+    """One row for each method and number of labels: counts of models and draws, `TwoWay`."""
+    rows = []
+    for (method, n), group in measured.groupby(["method", "n_labels"], sort=True):
+        table = group.pivot(index="model", columns="draw", values="accuracy").to_numpy()
+        counts = {"models": table.shape[0], "draws": table.shape[1]}
+        rows.append({"method": method, "n_labels": n, **counts, **two_way(table)._asdict()})
+    return pd.DataFrame(rows)
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m gmvae_lib.study.two_way", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("folder", help="of seeds*.npz, as benchmarks.gpu writes them")
+    parser.add_argument("--labels", required=True, metavar="IDX", help="images file of the letters")
+    parser.add_argument("--work", default="runs/two_way", help="folder to resume from")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--jobs", type=int, default=1)
+    args = parser.parse_args(argv)
+    y = load_images(args.labels, transpose=True).labels
+    measured = measure(args.folder, y, args.work, n_jobs=args.jobs)
+    table = summary(measured)
+    write_atomically(args.out, lambda path: table.round(6).to_csv(path, index=False))
+    print(table.round(4).to_string(index=False))
+    purities = measured.groupby("model")["purity"].first()
+    print(f"purity of {len(purities)} models: {purities.mean():.4f}, sd {purities.std():.4f}")
+
+
+if __name__ == "__main__":
+    main()
