@@ -8,6 +8,7 @@ steps      seconds of a training step in its several forms, share of the card's 
 posterior  images a second of cluster_posterior
 best       the preset best to its end
 paper      the preset paper, several seeds side by side, for as long as the time allows
+models     only when asked for: ten seeds of best, posteriors and neighbours in seeds*.npz
 
 FOLDER then holds at most eight files below 15 MB: measures.json (rewritten after every part),
 curves.csv, posterior.npz and weights.*.part (preset paper) and best.npz. Labels are used to report
@@ -31,9 +32,11 @@ from gmvae_lib.data.idx import load_idx
 from gmvae_lib.data.image_set import LETTERS, ImageSet
 from gmvae_lib.data.storage import write_atomically, write_npz
 from gmvae_lib.errors import InputError, one_line
+from gmvae_lib.label.neighbours import NEIGHBOURS
 from gmvae_lib.vae.config import preset
 from gmvae_lib.vae.ledger import Ledger
-from gmvae_lib.vae.model import GMVAE, cluster_posterior
+from gmvae_lib.vae.model import GMVAE, cluster_posterior, embed
+from gmvae_lib.vae.nearest import nearest
 from gmvae_lib.vae.runs import environment, pack_posterior
 from gmvae_lib.vae.training import Trainer, fit
 
@@ -42,6 +45,7 @@ from .worth import LARGEST, half, worth
 
 DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 PARTS = ("tests", "steps", "posterior", "best", "paper")
+MODELS = 10  # seeds of the part models, two in a file
 TINY = 800  # images
 SMALL = {  # model fields, training fields, with which a preset trains in seconds on a CPU
     "paper": (
@@ -312,6 +316,27 @@ def best(session) -> dict:
     return found
 
 
+def models(session) -> dict:
+    """Several seeds of the preset best: what `study.two_way` measures decoders on."""
+    found, columns = {"rows": []}, {}
+    for seed in range(session.args.seed, session.args.seed + MODELS):
+        if session.left() < 30 and not session.tiny:
+            break
+        started = time.perf_counter()
+        run = fit(session.images, *session.preset("best", seed=seed), device=session.device)
+        q, features = embed(run.model, session.images, device=session.device)
+        near = nearest(features, NEIGHBOURS, session.device)
+        seconds = time.perf_counter() - started
+        elbo = run.history[-1]["elbo"]
+        found["rows"].append({"seed": seed, "seconds": seconds, "elbo": elbo})
+        kept = pack_posterior(q) | {"neighbours": near}
+        if seed % 2 == session.args.seed % 2:
+            columns = {}
+        columns |= {f"{seed}.{name}": value for name, value in kept.items()}
+        write_npz(session.out / f"seeds{(seed - session.args.seed) // 2}.npz", columns)
+    return found
+
+
 def paper(session) -> dict:
     return side_by_side.train(session)
 
@@ -342,8 +367,8 @@ def main(argv=None) -> int:
     parser.add_argument("--work", help="folder of checkpoints (default: FOLDER.work)")
     args = parser.parse_args(argv)
     only = args.only.split(",")
-    if unknown := sorted(set(only) - set(PARTS)):
-        parser.error(f"--only: found {unknown[0]!r}, expected some of {', '.join(PARTS)}")
+    if unknown := sorted(set(only) - {*PARTS, "models"}):
+        parser.error(f"--only: found {unknown[0]!r}, expected some of {', '.join(PARTS)} or models")
     if not 1 <= args.seeds <= 4:
         parser.error(f"--seeds: found {args.seeds}, expected 1 to 4")
     if not (torch.cuda.is_available() or args.tiny):
@@ -353,7 +378,7 @@ def main(argv=None) -> int:
     except InputError as error:
         parser.error(str(error))
     failed = False
-    for part in PARTS:
+    for part in (*PARTS, "models"):
         if part not in only:
             continue
         print(f"== {part}, {session.left():.0f} s left", flush=True)
