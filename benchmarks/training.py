@@ -1,4 +1,4 @@
-"""Whole trainings, from the seconds of their steps: the preset best against paper, and a GPU."""
+"""Whole trainings, from the seconds of their steps: the preset best against paper."""
 
 import pandas as pd
 import torch
@@ -8,12 +8,10 @@ from gmvae_lib.vae.training import Trainer
 from gmvae_lib.vae.views import flat_view
 
 from .clock import medians, profile, row
-from .step import flops, matrix_peak
+from .step import matrix_peak
 from .tasks import measure, one_step, trainer, training_step
 
 N = 100_000  # images of the published training
-GPU_PEAK = 790e12  # FLOP/s of bf16 products that one H200-class card was seen to reach
-GPU_MINUTES = 10
 
 
 def whole_training(of: Trainer, repeats=5) -> float:
@@ -82,20 +80,11 @@ def best_rows():
 def rows():
     paper = trainer("paper")
     seconds, minutes = whole_training(paper), minutes_to_80_percent()
-    found = [
+    return [
         row(
             "time to 80 % at 291 labels: two epochs of the preset best",
             "all 450 epochs of the preset paper, from its measured exact step",
             seconds / 60 / minutes, 300, seconds=60 * minutes, baseline_seconds=seconds,
         ),
         *best_rows(),
-    ]  # fmt: skip
-    floor = flops(paper.model, paper.model.config.K) * paper.config.epochs * (N // 128) / GPU_PEAK
-    return [
-        *found,
-        row(
-            f"preset paper on one H200-class GPU: {GPU_MINUTES} minutes",
-            "its 450 epochs; python -m benchmarks.gpu measures it", None, 1,
-            limit=GPU_MINUTES * 60 / floor, seconds=None, floor_seconds=floor,
-        ),
     ]  # fmt: skip

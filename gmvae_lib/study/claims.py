@@ -328,3 +328,28 @@ def loop_targets(loop) -> list[dict]:
             (labels, 0.85, accuracy), ("minutes from folder to report", 15, minutes)
         )
     ]  # fmt: skip
+
+
+def gpu_targets(measures) -> list[dict]:
+    """The targets on one data-centre GPU, in the form of `targets_table`.
+
+    measures : dict, results/gpu.json.
+    """
+    card = measures["calls"][0]["card"]
+    parts = measures["parts"]
+    rates = parts["posterior"]["images a second"]
+    training = parts["paper"]["wall_training"]
+    runs = list(parts["paper"]["runs"].values())
+    return [
+        {
+            "name": f"{card}: {what}", "target": target, "obtained": float(value), "low": None,
+            "high": None, "command": "python -m benchmarks.gpu, then python -m benchmarks.publish",
+        }
+        for what, target, value in (
+            (f"minutes of the preset paper, {runs[0]['epochs']} epochs of 100,000 letters", 6,
+             training / 60 / len(runs)),
+            ("seconds of the whole recipe, preset best", 45, parts["best"]["seconds"]),
+            ("images a second of cluster_posterior, preset paper", 400_000, rates["paper"]),
+            ("images a second of cluster_posterior, preset best", 400_000, rates["best"]),
+        )
+    ]  # fmt: skip

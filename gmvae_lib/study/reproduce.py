@@ -164,13 +164,15 @@ def write_claims(results: Path):
 
 
 def targets(results: Path, table) -> list[dict]:
-    """Rows of targets.json; those of labelling one's own images where they were measured."""
+    """Rows of targets.json; those of own images and of a GPU where they were measured."""
     import pandas as pd
 
     others = [pd.read_csv(results / name) for name in (STUDIES, PREDICTION, CHOOSING)]
     rows = claims.targets_table(table, *others)
-    loop = results / "loop.json"
-    return rows + (claims.loop_targets(json.loads(loop.read_text())) if loop.is_file() else [])
+    for name, of in (("loop.json", claims.loop_targets), ("gpu.json", claims.gpu_targets)):
+        if (results / name).is_file():
+            rows += of(json.loads((results / name).read_text()))
+    return rows
 
 
 def readme_table(summary, run) -> str:
