@@ -92,19 +92,25 @@ class Person:
     def group(self, by_mouse):
         """Strike out all but the commonest letter, then name it."""
         cells = self.page.locator("#grid button")
-        ids = cells.evaluate_all("all => all.map(b => Number(b.dataset.id))")
-        letters = [str(self.names[self.rows[i]]) for i in ids]
-        [(label, _)] = Counter(letters).most_common(1)
+        state = "all => all.map(b => [Number(b.dataset.id), b.classList.contains('labelled')])"
+        letters = {
+            place: str(self.names[self.rows[i]])
+            for place, (i, labelled) in enumerate(cells.evaluate_all(state))
+            if not labelled  # of a group of which most were struck out
+        }
+        [(label, _)] = Counter(letters.values()).most_common(1)
         self.look(len(letters))
         self.decide()
-        at = 0
-        for place in [k for k, letter in enumerate(letters) if letter != label]:
+        at = self.page.evaluate(
+            "[...document.querySelectorAll('#grid button')].indexOf(document.activeElement)"
+        )
+        for place in [k for k, letter in letters.items() if letter != label]:
             self.decide()
             if by_mouse:
                 self.click(cells.nth(place))
             else:
                 down, right = place // COLUMNS - at // COLUMNS, place % COLUMNS - at % COLUMNS
-                self.press(*["ArrowDown"] * down)
+                self.press(*["ArrowDown" if down > 0 else "ArrowUp"] * abs(down))
                 self.press(*["ArrowRight" if right > 0 else "ArrowLeft"] * abs(right), " ")
                 at = place
         guess = self.page.locator("#guess-label")
