@@ -103,7 +103,7 @@ def fit(
         for _ in trainer.run(out, provenance, progress):
             pass
         run = trainer.result(provenance)
-        if writes:
+        if writes and out is not None:
             save_run(run, out)
             for name in (CHECKPOINT, BAD_BATCH):
                 (out / name).unlink(missing_ok=True)
@@ -326,7 +326,7 @@ class Trainer:
                         self.check(out)
                     if ends:
                         self.close_epoch(time.perf_counter() - started)
-                    if due:
+                    if due and out is not None:
                         seconds = time.perf_counter() - started
                         seconds -= sum(row["seconds"] for row in self.history)
                         self.require_finite()
