@@ -22,8 +22,8 @@ from gmvae_lib.label.decoding import cluster_affinity
 
 # What the two published models of the letters have in common, and a new model is taken to share.
 SLOPE = 3.4  # of the log-odds that two clusters share a label, a decade of their overlap
-IMPURITY = 2.3  # share of minority labels, in units of the posterior's mean doubt
-IMPURITY_SPREAD = 0.5  # standard deviation of its logarithm
+IMPURITY = 6.5  # share of minority labels, in units of `_doubt`: 4.7 and 9.5
+IMPURITY_SPREAD = 0.7  # standard deviation of its logarithm: a factor of two
 UNRELATED = 0.01  # that images of two clusters share a label, however little they overlap
 
 VOTES = np.arange(1, 61)
@@ -131,12 +131,12 @@ def labels_for_accuracy(curve, accuracy) -> LabelsNeeded:
 def accuracy_curve(q, n_classes, n_labels, index=(), y=(), chosen=False):
     """What a number of labels will give, for a rule that goes by clusters, before they are given.
 
-    Known without labels are the sizes of the clusters, how they overlap, and how sure the posterior
-    is. Taken over from the letters are how the overlap of two clusters says that they share a label
-    (the general level follows from the number of classes), and how far the posterior's doubt
-    tells the impurity of the clusters, within a factor of about two. Labels at hand, drawn at
-    random, narrow that. The expectation is then that of the nearest labelled cluster, in closed
-    form.
+    Known without labels are the sizes of the clusters and how they overlap. Taken over from two
+    models of the letters are how the overlap of two clusters says that they share a label (the
+    general level follows from the number of classes), and how the posterior's doubt between
+    unrelated clusters says how impure clusters are, within a factor of two or so. Labels at hand,
+    drawn at random, narrow that. The expectation is then that of the nearest labelled cluster, in
+    closed form.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def accuracy_curve(q, n_classes, n_labels, index=(), y=(), chosen=False):
     cluster = np.searchsorted(used, component)
     weights = np.bincount(cluster) / len(q)
     overlap = cluster_overlap(q)[np.ix_(used, used)]
-    doubt = max(1 - float(q.max(axis=1).mean()), 1e-4)
+    doubt = _doubt(cluster_affinity(q)[np.ix_(used, used)] / len(q), weights, overlap, L)
     impurity = np.clip(IMPURITY * doubt * np.exp(IMPURITY_SPREAD * GRID), 1e-4, 0.5 - 1e-4)
     worlds = [_World(weights, overlap, L, share) for share in impurity]
     log_weight = norm.logpdf(GRID)
@@ -197,6 +197,13 @@ def cluster_overlap(q):
     """How much clusters share images, as a cosine: q'q over the root of the masses, [K, K]."""
     mass = q.sum(axis=0, dtype=np.float64)
     return cluster_affinity(q) / np.maximum(np.sqrt(np.outer(mass, mass)), 1e-12)
+
+
+def _doubt(together, weights, overlap, n_classes):
+    """P(two draws from the posterior of one image fall in clusters that do not share a label)."""
+    world = _World(weights, overlap, n_classes, 0.1)
+    unrelated = 1 - world.agreement / world.one_label
+    return max(float((together * unrelated).sum()), 1e-4)
 
 
 def _quantile(mean, error, belief, tail):
