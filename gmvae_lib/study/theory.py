@@ -11,8 +11,8 @@
 - article_clusters.npz: the cluster table and graph of the article's model, so that the chapter runs
   without its posterior.
 
-``--article`` names a run of the article's recipe. Every table has a column for the date, and the
-provenance of the runs is in theory.json.
+``--article`` names a run of the article's recipe. theory.json says when, with which command and
+from which posteriors each table was made.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tqdm import tqdm
 from gmvae_lib import bounds
 from gmvae_lib.data.storage import array_digest, read_npz, write_atomically, write_npz
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.choosing import typicality
+from gmvae_lib.label.choosing import suggest, typicality
 from gmvae_lib.label.decoding import (
     BayesDecoder,
     GraphDecoder,
@@ -38,6 +38,7 @@ from gmvae_lib.label.decoding import (
     cluster_affinity,
 )
 from gmvae_lib.label.forecast import accuracy_curve, forecast, labels_for_accuracy
+from gmvae_lib.label.neighbours import smooth_posterior
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.metrics import mean_and_interval
 from gmvae_lib.vae.runs import load_run
@@ -48,12 +49,13 @@ FIRST_SEED = 1000
 SCORED = 10_000  # images, drawn anew with each draw of the labels
 PER_CLUSTER = (1, 2, 3, 5)
 FORECAST_COUNTS = (29, 73, 146, 291)
-FORECAST_DRAWS = 60
+FORECAST_DRAWS = 20
 FORECAST_RULES = ("hard", "soft", "graph")
 TARGETS = (0.6, 0.7, 0.8, 0.85, 0.9)
 PILOTS = (0, 50)  # random labels at hand when the forecast is made
 GRID = np.unique(np.geomspace(3, 5000, 60).round().astype(int))
-UNSEEN_SETS = ("mnist", "rendered-letters", "cells", "steel", "cyrillic")
+TRAINED_SETS = ("mnist", "rendered-letters")
+KMEANS_SETS = ("cyrillic", "cells")
 MOST_IMAGES = 10_000  # of each of them
 
 
@@ -118,18 +120,19 @@ def predicted_curves(table, weights, affinity, counts=COUNTS) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rule", "n_labels", "value", "low", "high"])
 
 
-def stratified(q, y, draws=DRAWS) -> pd.DataFrame:
+def stratified(q, y, neighbours=None, draws=DRAWS) -> pd.DataFrame:
     """So many labels in each cluster: predicted, and measured with the hard rule on all images.
 
-    labels (in each cluster), placed ("at random" or "typical": highest q(c|x) first), expected and
-    ties_at_random (predicted, the latter with tied votes decided at random), value, low, high (over
-    draws), draws, of_majority (share of the most typical images that have the commonest letter of
-    their cluster).
+    labels (in each cluster), placed ("at random"; "typical": highest q(c|x) first; with neighbours
+    also "typical, smoothed", by the smoothed posterior), expected and ties_at_random (predicted,
+    the latter with tied votes decided at random), value, low, high (over draws), draws, of_majority
+    (share of the most typical images that have the commonest letter of their cluster).
     """
     weights, table, _ = bounds.cluster_table(q, y)
     component, rank = typicality(q)
-    most_typical = np.flatnonzero(rank == 0)
-    of_majority = np.mean(y[most_typical] == table.argmax(axis=1)[component[most_typical]])
+    orders = {"typical": (component, rank)}
+    if neighbours is not None:
+        orders["typical, smoothed"] = typicality(smooth_posterior(q, neighbours))
     size, rows = np.bincount(component, minlength=q.shape[1]), []
     place = np.arange(len(y)) - np.repeat(np.cumsum(size) - size, size)  # within its cluster
     for n in PER_CLUSTER:
@@ -142,8 +145,11 @@ def stratified(q, y, draws=DRAWS) -> pd.DataFrame:
         at_random = bounds.expected_stratified_accuracy(table, weights, n, "random")
         interval = mean_and_interval(accuracy)
         rows.append((n, "at random", expected, at_random, *interval, draws, np.nan))
-        value = _hard(q, y, np.flatnonzero(rank < n))
-        rows.append((n, "typical", np.nan, np.nan, value, value, value, 1, of_majority))
+        for placed, (cluster, order) in orders.items():
+            first = np.flatnonzero(order == 0)
+            of_majority = np.mean(y[first] == table.argmax(axis=1)[cluster[first]])
+            value = _hard(q, y, np.flatnonzero(order < n))
+            rows.append((n, placed, np.nan, np.nan, value, value, value, 1, of_majority))
     columns = "labels placed expected ties_at_random value low high draws of_majority".split()
     return pd.DataFrame(rows, columns=columns)
 
@@ -192,11 +198,11 @@ def needed(q, y, draws=20, progress=True) -> pd.DataFrame:
     """Labels for the `TARGETS`: forecast beside measured, random and chosen.
 
     Measured is where the mean accuracy of the graph decoder over ``draws`` of the labels crosses
-    the target, and for chosen labels its accuracy with the clusters in the order of the forecast,
-    the most typical image of each. chosen (bool), pilot (labels at hand), target, labels, low,
-    high (the forecast), measured; inf where the target is not reached within the curve.
+    the target, and for chosen labels the same with the images that `suggest` takes. chosen (bool),
+    pilot (labels at hand), target, labels, low, high (the forecast), measured; inf where the target
+    is not reached within the curve.
     """
-    n_classes, component, rank = len(np.unique(y)), *typicality(q)
+    n_classes = len(np.unique(y))
     counts = GRID[GRID <= len(y) // 2]
     decoder, curves = GraphDecoder(cluster_affinity(q)), {False: [], True: []}
     for n in tqdm(counts, unit="count", desc="labels needed", disable=not progress):
@@ -207,9 +213,7 @@ def needed(q, y, draws=20, progress=True) -> pd.DataFrame:
             fitted = decoder.fit(q[labelled], y[labelled])
             accuracy.append(np.mean(fitted.predict(q[scored]) == y[scored]))
         curves[False].append((n, np.mean(accuracy)))
-    typical = np.flatnonzero(rank == 0)
-    mass = np.bincount(component, minlength=q.shape[1])[component[typical]]
-    typical = typical[np.argsort(-mass, kind="stable")]  # heaviest cluster first
+    typical = suggest(q, min(len(y), q.shape[1]))["index"].to_numpy()
     for n in counts[counts <= len(typical)]:
         fitted = decoder.fit(q[typical[:n]], y[typical[:n]])
         curves[True].append((n, np.mean(fitted.predict(q) == y)))
@@ -233,31 +237,37 @@ def needed(q, y, draws=20, progress=True) -> pd.DataFrame:
 # ------------------------------------------------------------------- sets and tables
 
 
-def fit_unseen_sets(folder, data_dir, names=UNSEEN_SETS) -> None:
-    """Cluster the sets that the forecast is tested on: preset quick, seed 0, no label read.
+def fit_unseen_sets(folder, data_dir, names=(*TRAINED_SETS, *KMEANS_SETS)) -> None:
+    """Cluster the sets that the forecast is tested on, without reading a label.
 
-    At most `MOST_IMAGES` of each; the generative epochs are left out, since they do not change
-    q(c|x). Writes q and y of each set to ``folder``; a set already there is left as it is.
+    `TRAINED_SETS` by the preset quick, seed 0, without its generative epochs, which do not change
+    q(c|x); `KMEANS_SETS` by k-means on 50 principal components of the pixels. At most `MOST_IMAGES`
+    of each. Writes q and y of each set to ``folder``; a set already there is left as it is.
 
     data_dir : folder that holds MNIST, and the folders of pictures by the names of the sets.
     """
     from dataclasses import replace
 
     from gmvae_lib import cluster_posterior, fit, load_images, preset
+    from gmvae_lib.study.clusterings import kmeans_posterior, principal_components
 
     for name in names:
-        if (Path(folder) / f"{name}.npz").exists():
+        path = Path(folder) / f"{name}.npz"
+        if path.exists():
             continue
-        known = ("mnist", "rendered-letters")
-        source = name if name in known else str(Path(data_dir) / name)
+        source = name if name in TRAINED_SETS else str(Path(data_dir) / name)
         images = load_images(source, data_dir=data_dir, download=False)
         order = np.random.default_rng(0).permutation(len(images))[:MOST_IMAGES]
-        images = images.subset(np.sort(order))
-        shape = images.images.shape[1:]
-        model, training = preset("quick", n_images=len(images), image_shape=shape)
-        run = fit(images, model, replace(training, generative_epochs=0))
-        q = cluster_posterior(run, images)
-        write_npz(Path(folder) / f"{name}.npz", {"q": q, "y": np.asarray(images.labels)})
+        images = images.subset(order)
+        if name in KMEANS_SETS:
+            pixels = images.images.reshape(len(images), -1) / 255
+            q = kmeans_posterior(principal_components(pixels)[0])
+        else:
+            shape = images.images.shape[1:]
+            model, training = preset("quick", n_images=len(images), image_shape=shape)
+            run = fit(images, model, replace(training, generative_epochs=0))
+            q = cluster_posterior(run, images)
+        write_npz(path, {"q": q, "y": np.asarray(images.labels)})
 
 
 def save_clusters(path, q, y) -> None:
@@ -297,10 +307,14 @@ def effective_clusters(accuracy, limit, n_labels):
 
 def write_tables(results: Path, article: Path, sets: Path | None, steps, progress=True) -> None:
     """Compute the steps asked for and write their tables."""
-    models = {}
-    for name, path in {"this book's recipe": results / "letters100k", "article's": article}.items():
+    models, neighbours = {}, {}
+    for name, path in {
+        "this book's recipe": results / "letters100k",
+        "the article's recipe": article,
+    }.items():
         run = load_run(path)
         models[name] = (run.posterior, run.labels)
+        neighbours[name] = run.extra.get("neighbours")
     tables = {step: [] for step in steps}
     for name, (q, y) in models.items():
         clusters = bounds.cluster_table(q, y)
@@ -312,7 +326,7 @@ def write_tables(results: Path, article: Path, sets: Path | None, steps, progres
             predicted = predicted_curves(table, weights, affinity).assign(kind="predicted")
             tables["theory"] += [frame.assign(model=name) for frame in (predicted, measured)]
         if "stratified" in steps:
-            tables["stratified"].append(stratified(q, y).assign(model=name))
+            tables["stratified"].append(stratified(q, y, neighbours[name]).assign(model=name))
         if "forecast" in steps:
             tables["forecast"].append(forecast_errors(q, y, progress=progress).assign(model=name))
     if "needed" in steps:
@@ -324,7 +338,7 @@ def write_tables(results: Path, article: Path, sets: Path | None, steps, progres
             text = pd.concat(frames).round(5).to_csv(index=False)
             write_atomically(results / f"{step}.csv", lambda p, text=text: p.write_text(text))
     if "theory" in steps:
-        save_clusters(results / "article_clusters.npz", *models["article's"])
+        save_clusters(results / "article_clusters.npz", *models["the article's recipe"])
     provenance = {
         "command": "python -m gmvae_lib.study.theory",
         "date": datetime.now(UTC).date().isoformat(),

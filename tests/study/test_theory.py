@@ -45,13 +45,17 @@ def test_measured_lies_about_the_prediction(problem):
 
 
 def test_stratified_measured_is_what_is_expected(problem):
-    table = theory.stratified(*problem, draws=20)
+    q, y = problem
+    table = theory.stratified(q, y, draws=20)
     drawn = table[table["placed"] == "at random"].set_index("labels")
     assert drawn.index.tolist() == list(theory.PER_CLUSTER)
     half = (drawn["high"] - drawn["low"]).max()
     assert (drawn["value"] - drawn["expected"]).abs().max() < 2 * half + 0.002
     typical = table[table["placed"] == "typical"]
     assert typical["of_majority"].between(0, 1).all()
+    near = np.argsort(np.abs(np.subtract.outer(q.argmax(1)[:400], q.argmax(1)[:400])), axis=1)
+    table = theory.stratified(q[:400], y[:400], near[:, 1:4], draws=2)
+    assert set(table["placed"]) == {"at random", "typical", "typical, smoothed"}
 
 
 def test_forecasts_beside_the_truth(problem):
@@ -106,7 +110,7 @@ def test_tables_are_written_with_their_provenance(problem, tmp_path, monkeypatch
     q, y = problem
 
     class Run:
-        posterior, labels = q, y
+        posterior, labels, extra = q, y, {}
 
     monkeypatch.setattr(theory, "load_run", lambda path: Run)
     monkeypatch.setattr(theory, "COUNTS", (10,))
