@@ -55,7 +55,6 @@ TARGETS = (0.6, 0.7, 0.8, 0.85, 0.9)
 PILOTS = (0, 50)  # random labels at hand when the forecast is made
 GRID = np.unique(np.geomspace(3, 5000, 60).round().astype(int))
 TRAINED_SETS = ("mnist", "rendered-letters")
-KMEANS_SETS = ("cyrillic", "cells")
 MOST_IMAGES = 10_000  # of each of them
 
 
@@ -237,36 +236,27 @@ def needed(q, y, draws=20, progress=True) -> pd.DataFrame:
 # ------------------------------------------------------------------- sets and tables
 
 
-def fit_unseen_sets(folder, data_dir, names=(*TRAINED_SETS, *KMEANS_SETS)) -> None:
+def fit_unseen_sets(folder, data_dir, names=TRAINED_SETS) -> None:
     """Cluster the sets that the forecast is tested on, without reading a label.
 
-    `TRAINED_SETS` by the preset quick, seed 0, without its generative epochs, which do not change
-    q(c|x); `KMEANS_SETS` by k-means on 50 principal components of the pixels. At most `MOST_IMAGES`
-    of each. Writes q and y of each set to ``folder``; a set already there is left as it is.
-
-    data_dir : folder that holds MNIST, and the folders of pictures by the names of the sets.
+    By the preset quick, seed 0, without its generative epochs, which do not change q(c|x); at most
+    `MOST_IMAGES` of each. Writes q and y of each set to ``folder``; a set already there is left as
+    it is. data_dir : folder that holds MNIST.
     """
     from dataclasses import replace
 
     from gmvae_lib import cluster_posterior, fit, load_images, preset
-    from gmvae_lib.study.clusterings import kmeans_posterior, principal_components
 
     for name in names:
         path = Path(folder) / f"{name}.npz"
         if path.exists():
             continue
-        source = name if name in TRAINED_SETS else str(Path(data_dir) / name)
-        images = load_images(source, data_dir=data_dir, download=False)
+        images = load_images(name, data_dir=data_dir, download=False)
         order = np.random.default_rng(0).permutation(len(images))[:MOST_IMAGES]
         images = images.subset(order)
-        if name in KMEANS_SETS:
-            pixels = images.images.reshape(len(images), -1) / 255
-            q = kmeans_posterior(principal_components(pixels)[0])
-        else:
-            shape = images.images.shape[1:]
-            model, training = preset("quick", n_images=len(images), image_shape=shape)
-            run = fit(images, model, replace(training, generative_epochs=0))
-            q = cluster_posterior(run, images)
+        model, training = preset("quick", n_images=len(images), image_shape=images.images.shape[1:])
+        run = fit(images, model, replace(training, generative_epochs=0))
+        q = cluster_posterior(run, images)
         write_npz(path, {"q": q, "y": np.asarray(images.labels)})
 
 
@@ -344,7 +334,12 @@ def write_tables(results: Path, article: Path, sets: Path | None, steps, progres
         "date": datetime.now(UTC).date().isoformat(),
         "machine": platform.machine(),
         "data": "emnist-letters-100k, 100,000 letters",
-        "draws": {"count": DRAWS, "first_seed": FIRST_SEED, "scored": SCORED},
+        "draws": {
+            "count": DRAWS,
+            "forecast": FORECAST_DRAWS,
+            "first_seed": FIRST_SEED,
+            "scored": SCORED,
+        },
         "posteriors": {name: array_digest(q) for name, (q, _) in models.items()},
         "steps": list(steps),
     }
