@@ -1,24 +1,22 @@
-"""`GMVAEClassifier`: the model, its decoders and scikit-learn's interface in one estimator."""
+"""`GMVAEClassifier`: from pictures, arrays or tables to names for all of them, in one estimator."""
 
 import copy
-import json
+import os
+import sys
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
-from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     assert_all_finite,
     check_consistent_length,
@@ -26,28 +24,21 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from gmvae_lib.data.storage import read_npz, write_npz
+from gmvae_lib.collection import DECODERS, Collection
+from gmvae_lib.data.image_set import ImageSet
+from gmvae_lib.data.images import DATASETS, load_images, reading_notes, reading_rule
+from gmvae_lib.data.labels import LabelTable, read_labels
+from gmvae_lib.data.missing import has_label, plain_labels
+from gmvae_lib.data.outputs import output_path, write_text
+from gmvae_lib.data.scaling import Rows, Scale
+from gmvae_lib.data.shards import ShardedImages
+from gmvae_lib.data.storage import expanded
 from gmvae_lib.errors import InputError
-from gmvae_lib.label import choosing
-from gmvae_lib.label.decoding import decoders
-from gmvae_lib.label.neighbours import (
-    NEIGHBOURS,
-    NeighbourDecoder,
-    neighbour_decoder,
-    smooth_posterior,
-)
-from gmvae_lib.vae import training
-from gmvae_lib.vae.config import PER_COMPONENT, preset, with_components
-from gmvae_lib.vae.model import embed
+from gmvae_lib.vae.config import PER_COMPONENT
+from gmvae_lib.vae.embedding import unlike
 from gmvae_lib.vae.runs import load_run, save_run
 
-DECODERS = ("neighbours", "graph", "soft", "hard", "bayes")
-UNLABELLED = -1  # or None or "" among strings
-STORED = ("posterior_", "features_", "neighbours_", "offset_", "scale_")
-OF_LABELS = (
-    *("labelled_", "labels_given_", "decoder_", "classes_"),
-    *("label_distributions_", "transduction_"),
-)
+IMAGES = (ImageSet, ShardedImages)
 
 
 class GMVAEClassifier(
@@ -58,47 +49,63 @@ class GMVAEClassifier(
     Training sees X alone, so the same X gives the same weights whatever y, and further labels need
     no further training (`fit_labels`).
 
-    X is a table of features [N, D], grey images [N, H, W] or colour images [N, H, W, 3]. Images are
-    brought to [0, 1]: uint8 by 255, others by the range seen in `fit`. Features within [0, 1], or
-    uint8, stay (Bernoulli likelihood); others are standardised (Gaussian likelihood). The mapping
-    is kept, and values that later X has outside of [0, 1] are cut off.
+    X is a folder or file of images, an `ImageSet`, an array of grey images [N, H, W] or colour
+    images [N, H, W, 3], or a table of features [N, D]. Arrays of images are brought to [0, 1]:
+    bytes by 255, others by the range seen in `fit`. Features within [0, 1], or bytes, stay
+    (Bernoulli likelihood); others are standardised (Gaussian likelihood). Later X is read and
+    scaled in the same way, values beyond [0, 1] are cut off, and X on another scale is warned of.
 
-    y holds -1 for rows without a label, as in sklearn.semi_supervised; among strings None or "".
+    y holds -1, None, NaN or "" for rows without a label, as `data.missing.has_label` has it.
 
     Parameters
     ----------
-    n_components : int
-        K. With less than five rows for each it is reduced, with a warning.
+    n_components : int, optional
+        K. By default 100, or a fifth of the rows, if that is less; a larger number than that is
+        reduced, with a warning.
     preset : {"quick", "best", "paper"}
         See `config.preset`; "best" is larger and takes longer.
     likelihood : {"auto", "bernoulli", "gaussian"}
     decoder : {"neighbours", "graph", "soft", "hard", "bayes"}
-        How labels name clusters. "neighbours" also asks the ten rows most like it
-        (`smoothing.NeighbourDecoder`); the others see q(c|x) alone.
+        How labels name clusters. "neighbours" also asks the ten nearest rows
+        (`neighbours.NeighbourDecoder`); the others see q(c|x) alone.
     epochs : int, optional
         Instead of the preset's, which grow where the rows are few.
     random_state : int, RandomState or None
     device : str, optional
         CUDA where there is one, otherwise the CPU.
+    verbose : int
+        Above 0, progress bars.
 
     Attributes
     ----------
     n_components_ : int, K in use
     run_ : Run, the trained model with its configuration and history
+    collection_ : Collection, the training rows as the model sees them
     posterior_ : float32 [N, K], q(c|x) of the training rows
-    features_ : float32 [N, F], what the encoder sees of them
-    neighbours_ : int32 [N, n], the rows most like each
+    features_ : float32 [N, F], the encoder's features of them
+    neighbours_ : int32 [N, n], the nearest rows of each
     offset_, scale_ : arrays [D] or numbers, subtracted from X and divided by; what ``run_.model``
         samples and reconstructs is on that scale
     classes_ : array [C]
     labelled_, labels_given_ : arrays [n], the training rows with a label, and their labels
-    label_distributions_ : array [N, C], p(l|x) of the training rows, each seen among all
+    at_random_ : bool [n], which of them were drawn at random
+    label_distributions_ : array [N, C], p(l|x) of the training rows, transductive
     transduction_ : array [N], their most probable labels
+
+    Examples
+    --------
+    >>> from gmvae_lib import rendered_letters
+    >>> letters = rendered_letters(200)
+    >>> model = GMVAEClassifier(n_components=20, epochs=1).fit(letters.images)
+    >>> rows = model.suggest(30)["index"]
+    >>> names = model.fit_labels(rows, letters.labels[rows]).predict(letters.images[:5])
+    >>> names.shape
+    (5,)
     """
 
     def __init__(
         self,
-        n_components=100,
+        n_components=None,
         *,
         preset="quick",
         likelihood="auto",
@@ -106,6 +113,7 @@ class GMVAEClassifier(
         epochs=None,
         random_state=0,
         device=None,
+        verbose=0,
     ):
         self.n_components = n_components
         self.preset = preset
@@ -114,6 +122,7 @@ class GMVAEClassifier(
         self.epochs = epochs
         self.random_state = random_state
         self.device = device
+        self.verbose = verbose
 
     # ---- fitting -----------------------------------------------------------------------------
 
@@ -123,145 +132,229 @@ class GMVAEClassifier(
         With y None, or no label in it, there are clusters only, until `fit_labels` names them.
         """
         self._check_parameters()
-        X = self._validate(X, reset=True)
+        images = self._read(X, fitting=True)
         if y is not None:
-            y = _column(y)
-            check_consistent_length(X, y)
-            labelled = np.flatnonzero(_has_label(y))
-            labels = _plain(y[labelled])
-        for name in OF_LABELS:
-            self.__dict__.pop(name, None)
-        self.offset_, self.scale_ = self._scaling(X)
-        self._train(self._scaled(X))
+            check_consistent_length(images, y)
+            labelled, labels = np.flatnonzero(has_label(y)), _classes(y)
+            if getattr(y, "ndim", 1) == 2:
+                _warn(
+                    "A column-vector y was passed when a 1d array was expected",
+                    DataConversionWarning,
+                )
+        K, most = self.n_components, max(2, len(images) // PER_COMPONENT)
+        if K is not None and K > most:
+            _warn(
+                f"n_components: found {K} for {len(images)} rows, expected at most a fifth of "
+                f"them; {most} are used"
+            )
+            K = most
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        likelihood = self.likelihood
+        if likelihood == "auto":
+            likelihood = "gaussian" if self._scale.standardised else "bernoulli"
+        self.collection_ = Collection.train(
+            *(images, self.preset, None if K is None else int(K), self.epochs, likelihood),
+            **{"device": self.device, "progress": self._progress, "seed": int(seed)},
+        )
+        self.n_components_, self._images = self.run_.config.K, images
         if y is not None and len(labelled):
             self.fit_labels(labelled, labels)
         return self
 
-    def fit_labels(self, index, y):
-        """Name the clusters by the labels y [n] of the training rows index [n]; nothing is trained.
+    def fit_labels(self, labels, y=None):
+        """Name the clusters by labels of training rows; nothing is trained.
 
-        They take the place of the labels known before.
+        They replace the labels given before.
+
+        Parameters
+        ----------
+        labels : int [n], row numbers, with their labels in y; or without y a CSV, or a DataFrame
+            with its columns, whose labels find their images by digest, else by path
+            (`data.identity.match_labels`)
+        y : array [n]
         """
-        check_is_fitted(self, "run_")
-        index, y = np.asarray(index), _column(y)
-        n = len(self.posterior_)
-        if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) != len(y) or not len(y):
-            raise InputError(
-                f"index: found {index.dtype} {list(index.shape)} for {len(y)} labels; "
-                "expected one row number each, at least one"
-            )
-        if index.min() < 0 or index.max() >= n:
-            raise InputError(f"index: found {index.min()} to {index.max()}; expected 0 to {n - 1}")
-        if len(np.unique(index)) < len(index):
-            raise InputError("index: found a row twice; expected each row once")
-        if not _has_label(y).all():
+        check_is_fitted(self)
+        at_random = None
+        if y is None:
+            if not isinstance(labels, pd.DataFrame | LabelTable):
+                labels = expanded(labels, "labels")
+            table = labels if isinstance(labels, LabelTable) else read_labels(labels)
+            frame = labels
+            labels, y, at_random, notes = self.collection_.match(table)
+            if isinstance(frame, pd.DataFrame) and "label" in frame:
+                numbers = pd.api.types.is_numeric_dtype(frame["label"])
+                y = y.astype(np.int64) if numbers else y
+            for note in notes:
+                _warn(f"{table.source}: {note}")
+        if not has_label(y).all():
             raise InputError("y: found a row without a label; expected a label for every row")
-        self.labelled_, self.labels_given_ = index, _plain(y)
-        if self.decoder == "neighbours":
-            rows = np.arange(n)
-            decoder = neighbour_decoder(self.posterior_, self.neighbours_)
-        else:
-            rows, decoder = self.posterior_, decoders(self.posterior_)[self.decoder]
-        self.decoder_ = decoder.fit(rows[index], self.labels_given_)
-        self.classes_ = self.decoder_.classes_
-        self.label_distributions_ = self.decoder_.predict_proba(rows)
-        self.transduction_ = self.classes_[self.label_distributions_.argmax(axis=1)]
+        self.collection_.decoder = self.decoder
+        self.collection_.set_labels(labels, _classes(y), at_random)
         return self
 
-    def suggest(self, n):
-        """Which training rows to label: int array [n], the most telling first (`choosing`)."""
-        check_is_fitted(self, "run_")
-        return choosing.suggest(self.posterior_, n, self.neighbours_)["index"].to_numpy()
+    def suggest(self, n=None, random=0, seed=0) -> pd.DataFrame:
+        """Which training rows to label: those without a label, the most informative first.
 
-    # ---- what it says of rows, seen before or not ----------------------------------------------
+        Parameters
+        ----------
+        n : rows to choose; by default 100, or as many as there are
+        random : further rows drawn at random, by which `report` measures the accuracy. seed : of
+            the draw
+
+        Returns
+        -------
+        DataFrame
+            index (the row), path (of a picture), digest, cluster, reason.
+        """
+        check_is_fitted(self)
+        return self.collection_.suggest(n, random, seed)
+
+    # ---- predictions -------------------------------------------------------------------------
 
     def predict_proba(self, X):
         """p(l|x), [n, C], of rows that ask the training rows and not each other.
 
-        Of the training rows themselves `label_distributions_` knows a little more.
+        Images of a folder, a file or an `ImageSet` that were trained on are recognised, and have
+        their `label_distributions_`.
         """
-        check_is_fitted(self, "run_")
-        if not hasattr(self, "decoder_"):
-            raise NotFittedError(
-                "y: found no label in fit; expected some, or call fit_labels(index, y), "
-                "which does not train again"
-            )
-        q, features = self._encode(self._scaled(self._validate(X)))
-        if not isinstance(self.decoder_, NeighbourDecoder):
-            return self.decoder_.predict_proba(q)
-        # float64: what is said of a row must not depend on the others in X, not by rounding either
-        search = NearestNeighbors(n_neighbors=self.neighbours_.shape[1], algorithm="brute")
-        search.fit(normalize(self.features_.astype(np.float64)))
-        near = search.kneighbors(normalize(features.astype(np.float64)), return_distance=False)
-        smoothed = smooth_posterior(q, near, others=self.decoder_.q).astype(np.float64)
-        return self.decoder_.predict_proba_later(smoothed, near)
+        self._check_named()
+        images = self._read(X)
+        proba, fit = self.collection_.predict_proba(images)
+        share = unlike(fit, self.collection_.learned.fit).mean()
+        if isinstance(images, IMAGES) and (note := self.collection_.unlike_note(images, share)):
+            _warn(note)
+        return proba
 
     def predict(self, X):
         """The most probable label of each row."""
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predictions(self, X=None, min_confidence=0.0) -> pd.DataFrame:
+        """A table of labels for X, by default the training rows: `Collection.predictions`."""
+        self._check_named()
+        return self.collection_.predictions(None if X is None else self._read(X), min_confidence)
 
     def transform(self, X):
         """q(c|x) of each row: float32 [n, K], rows sum to 1."""
-        check_is_fitted(self, "run_")
-        return self._encode(self._scaled(self._validate(X)))[0]
+        check_is_fitted(self)
+        return self.collection_.posterior(self._read(X))
 
     def score(self, X, y, sample_weight=None):
         """Accuracy on the rows that have a label."""
-        y = _column(y)
-        known = _has_label(y)
+        known = has_label(y)
         if not known.any():
             raise InputError("y: found no label; expected at least one to score by")
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[known]
         predicted = self.predict(X)[known]
-        return float(accuracy_score(_plain(y[known]), predicted, sample_weight=sample_weight))
+        return float(accuracy_score(_classes(y), predicted, sample_weight=sample_weight))
 
-    # ---- on disk ---------------------------------------------------------------------------------
+    def report(self, path, images=None, force=False):
+        """Write a page on what the labels are worth; return its path.
 
-    def save(self, path):
-        """Write a folder without a pickle: a run's, as `save_run` does, and classifier.npz."""
-        check_is_fitted(self, "run_")
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
+        Parameters
+        ----------
+        images : the training images, as in `fit`; only needed if they are neither in memory any
+            more nor where they were read from
+        force : overwrite a file that is no report
+        """
+        from gmvae_lib.report.report_page import report_page
+
+        self._check_named()
+        path = output_path(path, "report", "path", force=force)
+        images = self._pictures(images)
+        source = images.provenance["source"]
+        page = report_page(
+            images, self.collection_.findings(), self.run_.path, source, "labels.csv"
+        )
+        write_text(path, page)
+        return path
+
+    # ---- on disk -----------------------------------------------------------------------------
+
+    def save(self, path, force=False):
+        """Write a folder without a pickle: a run's, as `save_run` does, and the embedding.
+
+        force : overwrite another run that lies there.
+        """
+        check_is_fitted(self)
+        path, run = expanded(path, "path"), self.run_
+        if run.path is None or path.resolve() != run.path.resolve():
+            if (path / "provenance.json").exists() and not force:
+                there = load_run(path).state
+                same = there.keys() == run.state.keys() and all(
+                    np.array_equal(there[name], value) for name, value in run.state.items()
+                )
+                if not same:
+                    raise InputError(
+                        f"{path}: found another run, expected a new folder, or force=True"
+                    )
+            run = replace(run)
+            save_run(run, path)
         parameters = self.get_params(deep=False)
         if not isinstance(self.random_state, int | np.integer | None):
-            parameters["random_state"] = self.run_.train_config.seed
-        about = {"parameters": parameters, "n_features_in": self.n_features_in_}
-        columns = {name: getattr(self, name) for name in STORED}
-        if hasattr(self, "labelled_"):
-            columns |= {"labelled_": self.labelled_, "labels_given_": self.labels_given_}
+            parameters["random_state"] = run.train_config.seed
+        about = {
+            "parameters": {k: v.item() if isinstance(v, np.generic) else v
+                           for k, v in parameters.items()},
+            "scale": [self.offset_.tolist(), self.scale_.tolist()],
+        }  # fmt: skip
         if hasattr(self, "feature_names_in_"):
             about["feature_names_in"] = self.feature_names_in_.tolist()
-        columns["about"] = np.array(json.dumps(about, default=_json_able))
-        write_npz(path / "classifier.npz", columns)
-        save_run(self.run_, path, further=("classifier.npz",))
+        if hasattr(self, "labelled_"):
+            given = (self.labelled_, self.labels_given_, self.at_random_)
+            about["labels"] = [column.tolist() for column in given]
+        stored = copy.copy(self.collection_)
+        stored.run = run
+        stored.save(about)
         return path
 
     @classmethod
     def load(cls, path):
-        """Read what `save` wrote, refusing files that are cut short or altered."""
-        path = Path(path)
-        run = load_run(path)
-        if "classifier.npz" not in run.provenance["files"]:
-            raise InputError(
-                f"{path}: found a run without classifier.npz, expected the folder that "
-                "GMVAEClassifier.save wrote"
-            )
-        columns = read_npz(path / "classifier.npz", (*STORED, "about"))
-        about = json.loads(str(columns["about"]))
+        """Read what `save` or ``gmvae train`` wrote, refusing files that were cut short or altered.
+
+        A device that is not here is replaced by the default one, with a warning.
+        """
+        collection = Collection.of_run(load_run(expanded(path, "path")))
+        run, about = collection.run, collection.embedding.about["classifier"]
         self = cls(**about["parameters"])
-        self.n_features_in_ = about["n_features_in"]
+        if self.device is not None and not _usable(self.device):
+            _warn(f"{path}: found device {self.device!r}, which is not here; the default is used")
+            self.device = None
+        collection.device, collection.progress = self.device, self._progress
+        self.collection_, self._images = collection, None
+        self.n_components_, self.n_features_in_ = run.config.K, run.config.image_shape[0]
+        self._scale = (
+            Scale(*map(np.array, about["scale"])) if "scale" in about else Scale.of_bytes()
+        )
         if "feature_names_in" in about:
             self.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
-        self.run_, self.n_components_ = run, run.model_config.K
-        for name in STORED:
-            setattr(self, name, columns[name])
-        if "labelled_" in columns:
-            self.fit_labels(columns["labelled_"], columns["labels_given_"])
+        if "labels" in about:
+            collection.decoder = self.decoder
+            collection.set_labels(*map(np.array, about["labels"]))
         return self
 
-    # ---- parts -----------------------------------------------------------------------------------
+    # ---- parts -------------------------------------------------------------------------------
+
+    run_ = property(lambda self: self.collection_.run)
+    posterior_ = property(lambda self: self.collection_.embedding.q)
+    features_ = property(lambda self: self.collection_.embedding.features)
+    neighbours_ = property(lambda self: self.collection_.embedding.neighbours)
+    labelled_ = property(lambda self: self.collection_.labelled_)
+    labels_given_ = property(lambda self: self.collection_.labels_given_)
+    at_random_ = property(lambda self: self.collection_.at_random_)
+    classes_ = property(lambda self: self.collection_.classes_)
+    label_distributions_ = property(lambda self: self.collection_.label_distributions_)
+    transduction_ = property(lambda self: self.classes_[self.label_distributions_.argmax(axis=1)])
+    offset_ = property(lambda self: self._scale.offset)
+    scale_ = property(lambda self: self._scale.scale)
+
+    @property
+    def _progress(self) -> bool:
+        return self.verbose > 0 and sys.stderr is not None
 
     def _check_parameters(self):
         for name, known in (
@@ -274,88 +367,75 @@ class GMVAEClassifier(
                 )
         for name in ("n_components", "epochs"):
             value = getattr(self, name)
-            if value is None and name == "epochs":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if value is not None and (not number or value < 1):
                 raise InputError(f"{name}: found {value!r}, expected a whole number, at least 1")
 
-    def _validate(self, X, reset=False):
-        """X as an array of floats or uint8; two rows or more to train on."""
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32, np.uint8],
-            allow_nd=True,
-            ensure_min_samples=2 if reset else 1,
-        )
-        if not reset and X.shape[1:] != self.run_.model_config.image_shape:
-            expected = "x".join(map(str, self.run_.model_config.image_shape))
-            raise InputError(f"X: found shape {X.shape}, expected [N, {expected}] as in fit")
-        return X
-
-    def _scaling(self, X):
-        """What to subtract from X and to divide it by; see the class."""
-        if X.dtype == np.uint8:
-            low, high = 0, 255
-        else:
-            low, high = float(X.min()), float(X.max())
-        bounded = X.dtype == np.uint8 or (low >= 0 and high <= 1)
-        if X.ndim == 2 and (self.likelihood == "gaussian" or not bounded):
-            if self.likelihood == "bernoulli":
-                raise InputError(
-                    f"X: found values {low:.4g} to {high:.4g}, expected 0 to 1 for "
-                    "likelihood='bernoulli'"
-                )
-            spread = X.std(axis=0, dtype=np.float64)
-            return X.mean(axis=0, dtype=np.float64), np.where(spread > 0, spread, 1.0)
-        if bounded and X.dtype != np.uint8:
-            low, high = 0, 1
-        return np.array(float(low)), np.array(float(high - low or 1))
-
-    @property
-    def _standardised(self):
-        return np.ndim(self.offset_) == 1
-
-    def _scaled(self, X):
-        """X as the model sees it, float32."""
-        X = (X - self.offset_) / self.scale_
-        return (X if self._standardised else X.clip(0, 1)).astype(np.float32)
-
-    def _train(self, x):
-        import torch
-
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31 - 1)
-        model_config, train_config = preset(
-            self.preset, len(x), self.epochs, image_shape=x.shape[1:], seed=int(seed)
-        )
-        most = max(2, len(x) // PER_COMPONENT)
-        if self.n_components > most:
-            warnings.warn(
-                f"n_components: found {self.n_components} for {len(x)} rows, expected at most a "
-                f"fifth of them; {most} are used",
-                stacklevel=3,
+    def _check_named(self):
+        check_is_fitted(self)
+        if not hasattr(self, "classes_"):
+            raise NotFittedError(
+                "y: found no label in fit; expected some, or call fit_labels(rows, y), "
+                "which does not train again"
             )
-        self.n_components_ = min(int(self.n_components), most)
-        likelihood = self.likelihood
-        if likelihood == "auto":
-            likelihood = "gaussian" if self._standardised else "bernoulli"
-        model_config = with_components(model_config, self.n_components_)
-        model_config = replace(model_config, likelihood=likelihood)
-        with torch.random.fork_rng(devices=[]):  # the caller's random state stays
-            self.run_ = training.fit(x, model_config, train_config, device=self.device)
-        self.posterior_, self.features_ = self._encode(x)
-        self.neighbours_ = training.nearest(self.features_, NEIGHBOURS, self.device)
 
-    def _encode(self, x):
-        """q(c|x) and features of scaled rows; those of tables in float64, as in predict_proba."""
-        import torch
+    def _read(self, X, fitting=False):
+        """X as a set of images, or of rows on the model's scale; see the class."""
+        if isinstance(X, str | os.PathLike):
+            X = self._load(X, fitting)
+        if not isinstance(X, IMAGES):
+            X = validate_data(
+                *(self, X),
+                reset=fitting,
+                dtype=[np.float64, np.float32, np.uint8],
+                allow_nd=True,
+                ensure_min_samples=2 if fitting else 1,
+            )
+        elif fitting:
+            self.n_features_in_ = X.images.shape[1]
+        shape = getattr(X, "images", X).shape
+        expected = shape[1:] if fitting else self.run_.config.image_shape
+        if shape[1:] != expected:
+            sizes = "x".join(map(str, expected))
+            raise InputError(f"X: found shape {shape}, expected [N, {sizes}] as in fit")
+        if isinstance(X, IMAGES):
+            self._scale = Scale.of_bytes() if fitting else self._scale
+            return X
+        if fitting:
+            self._scale = Scale.of(X, self.likelihood)
+            return Rows(X, self._scale)
+        scale, note = self._scale.matched(X)
+        if note:
+            _warn(note)
+        return Rows(X, scale)
 
-        with torch.random.fork_rng(devices=[]):  # a model draws weights before it is given its own
-            model = copy.deepcopy(self.run_.model)
-        return embed(model.double() if x.ndim == 2 else model, x, device=self.device)
+    def _load(self, source, fitting):
+        """Images of a file or folder, read as those were that the run learned from."""
+        learned = {} if fitting else self.run_.provenance.get("data", {})
+        rule = {} if fitting else reading_rule(self.run_.config.image_shape, learned)
+        name = os.fspath(source) in DATASETS
+        images = load_images(source if name else expanded(source, "X"), **rule)
+        for note in reading_notes(images, learned):
+            _warn(f"{source}: {note}")
+        return images
+
+    def _pictures(self, images=None) -> ImageSet:
+        """The training images in their order, to be looked at."""
+        if len(self.run_.config.image_shape) == 1:
+            raise InputError("report: found rows of features, expected images, which it shows")
+        if images is None:
+            images = self._images
+        if images is None:
+            images = self.run_.provenance.get("data", {}).get("source", "an array")
+            if images not in DATASETS and not os.path.exists(images):
+                raise InputError(f"images: found none at {images!r}, expected report(path, images)")
+        return self.collection_.shown(self._read(images))
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "collection_")
+
+    def __getstate__(self):
+        return super().__getstate__() | ({"_images": None} if "_images" in vars(self) else {})
 
     @property
     def _n_features_out(self):
@@ -368,32 +448,30 @@ class GMVAEClassifier(
         return tags
 
 
-def _column(y):
-    """y as an array of one dimension, finite where it holds numbers."""
-    y = column_or_1d(y, warn=True, dtype=None)
-    if y.dtype.kind == "f":
-        assert_all_finite(y, input_name="y")
-    return y
-
-
-def _has_label(y):
-    """Which entries of y are labels, bool [N]: not -1, and among objects not None or ""."""
-    if y.dtype.kind in "OUS":
-        return np.array([v is not None and v != "" and v != UNLABELLED for v in y], dtype=bool)
-    return y != UNLABELLED
-
-
-def _plain(labels):
-    """Labels as an array of integers, numbers or strings, never of objects."""
-    if labels.dtype.kind == "O":
-        labels = np.array(labels.tolist()) if len(labels) else np.zeros(0, dtype=np.int64)
-    with warnings.catch_warnings():
-        # few labels are the point here, not a sign that y is a regression target
-        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-        if len(labels):
-            check_classification_targets(labels)
+def _classes(y):
+    """The labels in y: whole numbers, truth values or texts."""
+    labels = plain_labels(y)
+    if not len(labels) and getattr(y, "dtype", None) in (np.float32, np.float64) and len(y):
+        if np.isnan(y).all():
+            raise InputError("y: found nothing but NaN, expected labels, or y=None for none")
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "backslashreplace")
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="y")
+        if (labels != np.rint(labels)).any():
+            raise InputError("y: Unknown label type: continuous; expected classes")
     return labels
 
 
-def _json_able(value):
-    return value.item() if isinstance(value, np.generic) else str(value)
+def _usable(device) -> bool:
+    from gmvae_lib.vae.device import usable
+
+    return usable(device)
+
+
+def _warn(message, category=UserWarning):
+    """Warn whoever called the library."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_back.f_globals.get("__name__", "").startswith("gmvae_lib"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -66,12 +66,13 @@ class LabelTable:
 def read_labels(path) -> LabelTable:
     """Read a table with a column ``label`` and one that says of which image.
 
-    That is ``path`` (or ``filename``, ``file``, ``image``), ``digest`` or ``index``; see
-    `identity.match_labels` for what each is worth. Headers are read without regard to case and
-    spaces, other columns are ignored. Commas, semicolons and tabs separate the cells; the text is
-    UTF-8, UTF-16 or Latin-1. An Excel workbook is read if openpyxl is installed, and so is
-    what `label_formats` knows of other tools: JSON, and folders with one sub-folder a class. Rows
-    without a label are left out, and so are, with a note, the labels "-1" and "nan".
+    The table is a file or a DataFrame. The column that names the image is ``path`` (or
+    ``filename``, ``file``, ``image``), ``digest`` or ``index``; see `identity.match_labels`.
+    Headers are read without regard to case and spaces, other columns are ignored. Commas,
+    semicolons and tabs separate the cells; the text is UTF-8, UTF-16 or Latin-1. An Excel workbook
+    is read if openpyxl is installed, and so is what `label_formats` knows of other tools: JSON, and
+    folders with one sub-folder a class. Rows without a label are left out, and so are, with a note,
+    the labels "-1" and "nan".
 
     Raises
     ------
@@ -88,9 +89,12 @@ def read_labels(path) -> LabelTable:
     >>> [(entry.line, entry.path, entry.label) for entry in table.entries]
     [(2, 'a.png', 'cat')]
     """
-    path = Path(path)
-    reader = read_folder if path.is_dir() else READERS.get(path.suffix.lower(), _read_text)
-    rows, notes = reader(path)
+    if hasattr(path, "columns"):  # a DataFrame
+        path, (rows, notes) = "labels", _rows_of(path)
+    else:
+        path = Path(path)
+        reader = read_folder if path.is_dir() else READERS.get(path.suffix.lower(), _read_text)
+        rows, notes = reader(path)
     line, header = next(rows, (1, []))
     columns = _columns(path, line, header)
     entries, flagged, none, doubtful = [], [], Counter(), Counter()
@@ -232,6 +236,17 @@ def _read_excel(path):
     return (row for row in cells if any(row[1])), []
 
 
+def _rows_of(frame):
+    """The rows of a DataFrame, missing values empty, whole numbers without a point."""
+
+    def text(value):
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+    cells = frame.astype(object).where(frame.notna(), "").to_numpy().tolist()
+    rows = [list(frame.columns), *cells]
+    return iter((i + 1, list(map(text, row))) for i, row in enumerate(rows)), []
+
+
 # By suffix: a function of the path that returns rows, an iterator of (line, cells) whose first are
 # the names of the columns, and a list of notes.
 READERS = {".xlsx": _read_excel, ".json": read_json}
@@ -257,43 +272,3 @@ def unguarded(label: str) -> str:
     """The label that `guard` was given."""
     bare = label.removeprefix("'")
     return bare if guard(bare) == label else label
-
-
-# ------------------------- for the command line, until it matches by digest and path
-
-
-def read_marked_labels(path) -> tuple[dict[int, int], list[str], list[bool]]:
-    """{index: line}, labels and whether each was drawn at random."""
-    seen: dict[int, Entry] = {}
-    for entry in read_labels(path).entries:
-        if entry.index is None:
-            raise InputError(f"{path}: line {entry.line}: found no index, expected one")
-        before = seen.setdefault(entry.index, entry)
-        if before.label != entry.label:
-            raise InputError(
-                f"{path}: line {entry.line}: found label {entry.label[:40]!r} for image "
-                f"{entry.index}, expected {before.label[:40]!r} as in line {before.line}"
-            )
-    kept = seen.values()
-    return (
-        {i: e.line for i, e in seen.items()},
-        [e.label for e in kept],
-        [e.at_random for e in kept],
-    )
-
-
-def known_labels(path) -> tuple[dict[int, int], dict[int, tuple[str, str]]]:
-    """{image: its line} and {image: (label, reason)} of a CSV, with no reason but `AT_RANDOM`."""
-    lines, labels, marks = read_marked_labels(path)
-    reasons = [AT_RANDOM if mark else "" for mark in marks]
-    return lines, dict(zip(lines, zip(labels, reasons, strict=True), strict=True))
-
-
-def check_indices(path, lines: dict[int, int], n_images: int, images) -> None:
-    """Refuse labels of images that are not there."""
-    for i, line in lines.items():
-        if i >= n_images:
-            raise InputError(
-                f"{path}: line {line}: found index {i}, expected 0 to {n_images - 1}, "
-                f"as {images} holds {n_images} images"
-            )

@@ -67,10 +67,9 @@ def _plain_array(y) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(y, list | tuple):  # numpy would turn NaN and -1 beside texts into texts
         numbers = all(isinstance(v, int | float | np.number) and type(v) is not bool for v in y)
         y = np.array(y, dtype=None if numbers else object)
-    masked = np.broadcast_to(
-        np.ma.getmaskarray(y) if np.ma.isMaskedArray(y) else False, np.shape(y)
-    )
+    masked = np.ma.getmaskarray(y) if np.ma.isMaskedArray(y) else False
     y = np.asarray(y)
+    masked = np.broadcast_to(masked, y.shape)
     if y.dtype.kind == "T":  # numpy's strings of any length
         y = y.astype(object)
     if y.ndim == 2 and y.shape[1] == 1:

@@ -15,9 +15,12 @@ from pathlib import Path
 from gmvae_lib.data.storage import expanded, file_digest, write_atomically
 from gmvae_lib.errors import InputError
 
-# The columns by which the tables of the commands are recognised, beside those of `identity`.
-COLUMNS = {"suggest": {"cluster", "reason"}, "predict": {"label", "confidence", "unlike"}}
-IDENTITY = {"index", "path", "digest", "set"}
+# The columns by which the tables of the commands are recognised, and those that may be missing.
+COLUMNS = {
+    "suggest": ({"index", "cluster", "reason"}, {"path", "digest", "set"}),
+    "predict": ({"index", "label", "confidence", "unlike"}, {"path", "digest", "set"}),
+    "sweep": ({"method", "n_labels", "seed", "accuracy"}, {"n_evaluated", "seconds"}),
+}
 GENERATOR = b'<meta name="generator" content="gmvae_lib'  # in the head of our pages
 RUN_FILES = (
     *("config.json", "weights.safetensors", "history.csv", "posterior.npz", "provenance.json"),
@@ -146,7 +149,7 @@ def _head(path) -> bytes:
 def _writer(path, head: bytes) -> str | None:
     """The command that wrote a file, or None."""
     if GENERATOR in head:
-        return "report" if b"<title>Report" in head else "suggest"
+        return "suggest" if b"<title>Label pictures" in head else "report"
     if head.startswith(b"PK\x03\x04"):
         try:
             with zipfile.ZipFile(path) as archive:
@@ -156,8 +159,8 @@ def _writer(path, head: bytes) -> str | None:
     if head.startswith(b"\x93NUMPY") and b"'<f4'" in head[:128] and b"), }" in head[:128]:
         return "posterior"
     columns = set(_columns(head))
-    for command, own in COLUMNS.items():
-        if own | {"index"} <= columns <= own | IDENTITY:
+    for command, (own, further) in COLUMNS.items():
+        if own <= columns <= own | further:
             return command
     return None
 

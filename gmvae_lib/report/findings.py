@@ -448,32 +448,3 @@ def _warnings(q, told, findings) -> list[str]:
 def _entropy(p) -> float:
     p = p[p > 0]
     return float(-(p * np.log(p)).sum())
-
-
-def unlike_training(run, images, n=500) -> str | None:
-    """A warning if the model describes images much worse than those it learned from.
-
-    Compares the mean ELBO of ``n`` images, in even steps, with that of the last epoch of training.
-    """
-    import torch
-
-    from gmvae_lib.vae.model import as_batch
-    from gmvae_lib.vae.objective import elbo
-
-    learned = [row["elbo"] for row in run.history if row.get("elbo", np.nan) == row.get("elbo")]
-    if not learned or images.provenance["sha256"] == run.provenance["data"].get("sha256"):
-        return None
-    some = images.images[:: -(-len(images) // n)]
-    model = run.model
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        x = as_batch(some, run.model_config).to(device)
-        generator = torch.Generator().manual_seed(0)
-        here = elbo(model, x, model.encode(x), generator).elbo.mean().item()
-    before = learned[-1]
-    if here > before - 0.3 * abs(before):
-        return None
-    return (
-        f"The images are unlike those that the run learned from: the model explains them worse "
-        f"(ELBO {here:.0f} nats, {before:.0f} in training). Train on images like these."
-    )

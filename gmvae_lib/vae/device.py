@@ -19,6 +19,20 @@ def default_device(device=None) -> torch.device:
     return torch.device(device)
 
 
+def usable(device) -> bool:
+    """Whether torch can compute on a device of this name here; None is the default one.
+
+    Examples
+    --------
+    >>> usable("cpu"), usable("abacus")
+    (True, False)
+    """
+    try:
+        return device is None or torch.ones(1, device=device).item() == 1
+    except (RuntimeError, AssertionError, NotImplementedError):
+        return False
+
+
 def fast_bf16(device: torch.device) -> bool:
     """Whether the machine multiplies bf16 matrices faster than float32."""
     if device.type == "cuda":

@@ -1,10 +1,9 @@
 """A run on disk: configurations, weights, history, posterior, provenance.
 
-Layout of a run's folder (all files small, none pickled):
-config.json, weights.safetensors, history.csv, provenance.json, and for a published run
-posterior.npz, the sparse q(c|x) with the true labels; for a `GMVAEClassifier`, classifier.npz,
-which the classifier writes and reads. provenance.json holds the sha256 of the
-other files; a file that was cut short or altered is refused.
+Layout of a run's folder (nothing is pickled): config.json, weights.safetensors, history.csv,
+provenance.json; for a published run posterior.npz, the sparse q(c|x) with the true labels; and
+embedding.safetensors, what the run keeps of its images (`embedding`). provenance.json holds the
+sha256 of the first three and of posterior.npz; a file that was cut short or altered is refused.
 """
 
 import json
@@ -17,7 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.data.storage import file_digest, read_npz, save_tensors, write_atomically, write_npz
+from gmvae_lib.data.storage import (
+    expanded,
+    file_digest,
+    read_npz,
+    save_tensors,
+    write_atomically,
+    write_npz,
+)
 from gmvae_lib.errors import InputError, one_line
 from gmvae_lib.vae.config import GMVAEConfig, TrainConfig, stored_train_config
 
@@ -25,7 +31,7 @@ POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
 POSTERIOR_ENTRIES = 16  # this many of each row; rows are renormalised
 _PACKED = ("shape", "counts", "columns", "log_values")  # see pack_posterior
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-_FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz", "classifier.npz")
+_FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz")
 
 
 @dataclass
@@ -75,7 +81,8 @@ class Run:
                     f"{where}: weights {name} do not fit the configuration, expected those of a "
                     "model of its sizes"
                 )
-        model = GMVAE(self.model_config)
+        with torch.random.fork_rng(devices=[]):  # it draws weights before it is given its own
+            model = GMVAE(self.model_config)
         model.load_state_dict(
             {name: torch.from_numpy(np.array(value)) for name, value in self.state.items()}
         )
@@ -111,8 +118,9 @@ def save_run(run: Run, path, further: tuple[str, ...] = ()) -> Path:
     """
     import pandas as pd
 
-    path = Path(path)
+    path = expanded(path)
     path.mkdir(parents=True, exist_ok=True)
+    (path / "embedding.safetensors").unlink(missing_ok=True)  # as another model saw its images
     config = {"model": asdict(run.model_config), "training": asdict(run.train_config)}
     write_atomically(
         path / "config.json", lambda p: p.write_text(json.dumps(config, indent=1) + "\n")
@@ -146,7 +154,7 @@ def load_run(path) -> Run:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = Path(path)
+    path = expanded(path)
     if not (path / "provenance.json").is_file():
         unfinished = (path / "checkpoint.safetensors").is_file()
         found = "an unfinished training" if unfinished else "no provenance.json"

@@ -6,12 +6,11 @@ import time
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from gmvae_lib.data.storage import exclusive, remove_leftovers, write_npz
+from gmvae_lib.data.storage import exclusive, expanded, remove_leftovers, write_npz
 from gmvae_lib.errors import InputError
 from gmvae_lib.vae import checkpoints
 from gmvae_lib.vae.checkpoints import CHECKPOINT, require_same
@@ -26,6 +25,7 @@ from gmvae_lib.vae.nearest import nearest
 from gmvae_lib.vae.rows import Rows, scratch, to_device
 from gmvae_lib.vae.runs import Run, environment, load_run, save_run
 
+MOST_WEIGHTS = 250_000_000  # 4 GB with gradients and the state of Adam
 BAD_BATCH = "bad_batch.npz"  # the rows and images over which the loss ceased to be a number
 WARM_UP = 0.05  # share of the steps over which a "cosine" learning rate rises
 PAUSE = 30.0  # seconds between two checkpoints on a GPU, at least
@@ -77,7 +77,7 @@ def fit(
     """
     pictures = getattr(images, "images", images)
     device = default_device(device)
-    out = Path(out) if out is not None else None
+    out = expanded(out, "out") if out is not None else None
     writes = out is not None and share().first
     with ExitStack() as held:
         held.enter_context(room_for(f"batch_size: found {train_config.batch_size}"))
@@ -114,6 +114,15 @@ def _check(pictures, model_config, train_config) -> None:
     """Validate the inputs before any work."""
     n = len(pictures)
     as_pixels(pictures[:1], model_config)
+    with torch.device("meta"):  # shapes only
+        weights = sum(part.numel() for part in GMVAE(model_config).parameters())
+    if weights > MOST_WEIGHTS:
+        side = int(max(model_config.image_shape) * math.sqrt(MOST_WEIGHTS / weights))
+        raise InputError(
+            f"images: found {'x'.join(map(str, model_config.image_shape))}, for which the model "
+            f"has {weights:,} weights; expected at most {MOST_WEIGHTS:,}, as for images fitted "
+            f"into about {side} x {side} (size)"
+        )
     if np.asarray(pictures[:1]).dtype != np.uint8:  # a NaN must not show up in mid-training
         for start in range(0, n, 10_000):
             as_pixels(pictures[start : start + 10_000], model_config)

@@ -1,0 +1,311 @@
+"""Images as a trained run sees them, and the names that a few labels give them.
+
+The command line and `GMVAEClassifier` both stand on this.
+"""
+
+import copy
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from gmvae_lib.data.identity import identity_columns, match_labels
+from gmvae_lib.data.image_set import ImageSet
+from gmvae_lib.data.labels import guard
+from gmvae_lib.data.missing import has_label, plain_labels
+from gmvae_lib.data.scaling import Rows
+from gmvae_lib.errors import InputError
+from gmvae_lib.label.calibration import at_temperature
+from gmvae_lib.label.choosing import label_queue
+from gmvae_lib.label.decoding import decoders
+from gmvae_lib.label.neighbours import NEIGHBOURS, neighbour_decoder, smooth_posterior
+from gmvae_lib.report.findings import Findings, examine, random_temperature
+from gmvae_lib.vae.config import preset, with_components
+from gmvae_lib.vae.embedding import (
+    MOST,
+    Embedding,
+    agreement_of_views,
+    embed_and_judge,
+    embed_images,
+    load_embedding,
+    save_embedding,
+    unlike,
+    unlike_note,
+)
+
+DECODERS = ("neighbours", "graph", "soft", "hard", "bayes")
+SUGGESTED = 100  # images to label, if there are as many
+
+
+class Collection:
+    """N images as a run sees them, and what labels make of them.
+
+    Parameters
+    ----------
+    run : Run
+    embedding : Embedding, of the N images
+    learned : Embedding, optional
+        Of the images that the run learned from, with which others are compared.
+    decoder : {"neighbours", "graph", "soft", "hard", "bayes"}
+    device, progress : of what is computed.
+
+    Attributes
+    ----------
+    labelled_, labels_given_, at_random_ : arrays [n], the rows with a label, their labels, and
+        whether they were drawn at random
+    decoder_, classes_ : the fitted decoder, and array [C]
+    label_distributions_ : [N, C], p(l|x), transductive
+    """
+
+    def __init__(
+        self, run, embedding=None, learned=None, decoder="neighbours", device=None, progress=False
+    ):
+        self.run, self.embedding, self.learned = run, embedding, learned
+        self.decoder, self.device, self.progress = decoder, device, progress
+
+    @classmethod
+    def train(
+        cls, images, name, K=None, epochs=None, likelihood="bernoulli", out=None, resume=False,
+        device=None, progress=False, **changes,
+    ) -> "Collection":  # fmt: skip
+        """Train a preset on images; with ``out``, into that folder, with checkpoints.
+
+        Parameters
+        ----------
+        name : of the preset. K, epochs : instead of the preset's.
+        changes : further fields of `TrainConfig`
+        """
+        from gmvae_lib.vae.distributed import share
+        from gmvae_lib.vae.training import fit
+
+        model_config, train_config = preset(
+            name, len(images), epochs, image_shape=images.images.shape[1:], **changes
+        )
+        if K is not None:
+            model_config = with_components(model_config, K)
+        model_config = replace(model_config, likelihood=likelihood)
+        run = fit(images, model_config, train_config, out, resume, device=device, progress=progress)
+        self = cls(run, device=device, progress=progress)
+        if out is None or (share().first and len(images) <= MOST):
+            known = load_embedding(run) if out is not None else None  # of a training resumed
+            self.embedding = self.learned = known or self._embedding_of(images)
+            if known is None:
+                agreement = agreement_of_views(self.model, images.images)
+                self.embedding.about["agreement"] = agreement
+        return self
+
+    @classmethod
+    def of_run(cls, run, images=None, join=False, **options) -> "Collection":
+        """The images that a run keeps, or others, or both.
+
+        Parameters
+        ----------
+        images : ImageSet, optional
+            What the run keeps of them is not computed again.
+        join : whether the rows are those that the run keeps and, after them, the new ones
+        """
+        learned = load_embedding(run)
+        if learned is None and images is None:
+            raise InputError(
+                f"{run.path}: found a run that does not keep its images, expected their folder or "
+                "file as --images"
+            )
+        self = cls(run, learned, learned, **options)
+        if images is not None:
+            self.embedding = self._embedding_of(images, join)
+        return self
+
+    def _embedding_of(self, images, join=False) -> Embedding:
+        return embed_images(
+            *(self.model, images, NEIGHBOURS, self.learned, join),
+            **{"device": self.device, "progress": self.progress},
+        )
+
+    @cached_property
+    def model(self):
+        """The run's model; in double precision for rows of features.
+
+        What is said of a row then does not depend on the others that are asked for with it.
+        """
+        if len(self.run.config.image_shape) > 1:
+            return self.run.model
+        return copy.deepcopy(self.run.model).double()
+
+    def save(self, classifier: dict) -> None:
+        """Keep the rows with the run. classifier : JSON-able, what else to keep."""
+        about = {"agreement": self.embedding.about["agreement"], "classifier": classifier}
+        save_embedding(self.run, replace(self.embedding, about=about))
+
+    # ---- labels ------------------------------------------------------------------------------
+
+    def match(self, table):
+        """`identity.match_labels` of a table of labels with these images."""
+        return match_labels(table, self.embedding, self.run.provenance.get("data"))
+
+    def set_labels(self, rows, y, at_random=None) -> None:
+        """Name the clusters by labels y [n] of rows [n], in place of those before."""
+        rows, n, known = np.asarray(rows), len(self.embedding), has_label(y)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or not 0 < len(rows) == len(known):
+            raise InputError(
+                f"labels: found rows {rows.dtype} {list(rows.shape)} for {len(known)} labels; "
+                "expected one row number each, at least one"
+            )
+        if rows.min() < 0 or rows.max() >= n:
+            raise InputError(
+                f"labels: found rows {rows.min()} to {rows.max()}; expected 0 to {n - 1}"
+            )
+        if len(np.unique(rows)) < len(rows):
+            raise InputError("labels: found a row twice; expected each row once")
+        if not known.all():
+            raise InputError("y: found a row without a label; expected a label for every row")
+        if self.decoder == "neighbours" and n < 2:
+            raise InputError("images: found one, expected more to ask, or the decoder soft")
+        y = plain_labels(y)
+        at_random = np.zeros(len(rows), bool) if at_random is None else np.asarray(at_random)
+        self.labelled_, self.labels_given_, self.at_random_ = rows, y, at_random
+        if self.decoder == "neighbours":
+            decoder = neighbour_decoder(self.embedding.q, self.embedding.neighbours)
+        else:
+            decoder = decoders(self.embedding.q)[self.decoder]
+        self.decoder_ = decoder.fit(self._points[rows], y)
+        self.classes_ = self.decoder_.classes_
+        self.label_distributions_ = self.decoder_.predict_proba(self._points)
+
+    @property
+    def _points(self):
+        """What the decoder reads of the rows: their numbers, or q(c|x)."""
+        return np.arange(len(self.embedding)) if self.decoder == "neighbours" else self.embedding.q
+
+    def suggest(self, n=None, random=0, seed=0, known=None) -> pd.DataFrame:
+        """Which rows to label: those without a label, the most informative first.
+
+        Parameters
+        ----------
+        n : rows to choose; by default 100, or as many as there are
+        random : further rows drawn at random, evenly spread among the chosen ones; seed : of these
+        known : rows that have a label; by default those of `set_labels`
+
+        Returns
+        -------
+        DataFrame
+            index (the row), path of a picture, digest, set; cluster, reason.
+        """
+        return self.first_batch(self.queue(n, random, seed, known, batches=1))
+
+    def first_batch(self, queue) -> pd.DataFrame:
+        """The rows of a queue to label first, with what identifies them."""
+        table = queue.loc[queue["batch"] == 1, ["index", "cluster", "reason"]]
+        rows = table.pop("index").to_numpy()
+        columns = identity_columns(self.embedding)
+        identity = pd.DataFrame({name: column[rows] for name, column in columns.items()})
+        return pd.concat([identity, table], axis=1)
+
+    def queue(self, n=None, random=0, seed=0, known=None, batches=3) -> pd.DataFrame:
+        """What a label page asks for, of which `suggest` is the first batch: `label_queue`."""
+        q, near = self.embedding.q, self.embedding.neighbours
+        known = getattr(self, "labelled_", ()) if known is None else known
+        n = n or max(1, min(SUGGESTED, len(q) - len(known)))
+        near = near if near.shape[1] else None
+        return label_queue(q, n, near, random, seed, known, batches)
+
+    # ---- predictions -------------------------------------------------------------------------
+
+    def posterior(self, images) -> np.ndarray:
+        """q(c|x) of images, float32 [n, K]."""
+        return embed_and_judge(self.model, images.images, self.device, self.progress)[0]
+
+    def predict_proba(self, images):
+        """(p(l|x), goodness) of images: [n, C] and float32 [n].
+
+        Images among the rows, recognised by their digests, have their `label_distributions_`;
+        others ask the rows and not each other.
+        """
+        rows = np.full(len(images), -1)
+        if not isinstance(images, Rows):
+            rows = self.embedding.rows_of(images.digests)
+        new, known = np.flatnonzero(rows < 0), rows >= 0
+        proba, fit = np.empty((len(images), len(self.classes_))), np.empty(len(images), np.float32)
+        proba[known] = self.label_distributions_[rows[known]]
+        fit[known] = self.embedding.fit[rows[known]]
+        if len(new):
+            pictures = images.images if len(new) == len(images) else images.images[new]
+            q, features, fit[new] = embed_and_judge(
+                self.model, pictures, self.device, self.progress
+            )
+            proba[new] = self._ask(q, features)
+        return proba, fit
+
+    def _ask(self, q, features):
+        """p(l|x) of images that are not among the rows."""
+        if self.decoder != "neighbours":
+            return self.decoder_.predict_proba(q)
+        from gmvae_lib.vae.nearest import nearest_in
+
+        near = nearest_in(self.embedding.features, features, self.embedding.neighbours.shape[1])
+        smoothed = smooth_posterior(q, near, others=self.decoder_.q).astype(np.float64)
+        return self.decoder_.predict_proba_later(smoothed, near)
+
+    def predictions(self, images=None, min_confidence=0.0) -> pd.DataFrame:
+        """A label for every image, by default for every row.
+
+        Returns
+        -------
+        DataFrame
+            index, path, digest, set; label, "" where the confidence is below ``min_confidence``;
+            confidence, tempered by the labels drawn at random where there are ten or more;
+            unlike, 1 where the image is unlike those that the run learned from, "" if unknown.
+        """
+        if images is None:
+            images, proba, fit = self.embedding, self.label_distributions_, self.embedding.fit
+        else:
+            proba, fit = self.predict_proba(images)
+        proba = at_temperature(proba, self.temperature())
+        confidence = proba.max(axis=1).round(4)
+        names = np.array([guard(str(name)) for name in self.classes_], dtype=object)
+        strange = "" if self.learned is None else unlike(fit, self.learned.fit).astype(int)
+        answers = {
+            "label": np.where(confidence >= min_confidence, names[proba.argmax(axis=1)], ""),
+            "confidence": confidence,
+            "unlike": strange,
+        }
+        return pd.DataFrame(identity_columns(images) | answers)
+
+    def temperature(self) -> float:
+        """What tempers the confidence, 1 with too few labels drawn at random."""
+        points = self._points[self.labelled_]
+        given = (points, self.labels_given_, self.at_random_)
+        return random_temperature(copy.copy(self.decoder_), *given, progress=self.progress)
+
+    def findings(self) -> Findings:
+        """What the labels are worth."""
+        return examine(
+            *(self.embedding.q, self.embedding.neighbours, self.labelled_, self.labels_given_),
+            **{"at_random": self.at_random_, "progress": self.progress},
+        )
+
+    def unlike_note(self, images, share=None) -> str | None:
+        """A sentence if images are unlike those that the run learned from.
+
+        share : of them that are unlike, if that is known.
+        """
+        fit = None
+        if self.embedding is not None and len(self.embedding) == len(images):
+            same = np.array_equal(self.embedding.digests, images.digests)
+            fit = self.embedding.fit if same else None
+        return unlike_note(self.run, self.model, self.learned, images, fit, share)
+
+    def shown(self, images) -> ImageSet:
+        """Images that are the rows, in any order, as an `ImageSet` in the order of the rows."""
+        rows = {digest: row for row, digest in enumerate(np.asarray(images.digests).tolist())}
+        order = np.array([rows.get(digest, -1) for digest in self.embedding.digests.tolist()])
+        if (order < 0).any():
+            raise InputError(
+                f"images: found {np.count_nonzero(order >= 0)} of the {len(order)} images that the "
+                "run learned from, expected all of them"
+            )
+        pictures = images.images[order]
+        if pictures.dtype != np.uint8:
+            pictures = np.rint(pictures * 255).astype(np.uint8)
+        extra = {name: column[order] for name, column in getattr(images, "extra", {}).items()}
+        return ImageSet(pictures, provenance=images.provenance, extra=extra)
