@@ -170,7 +170,7 @@ def agreement_by_rank(profiles, n_classes, most=12):
     ax.axhline(1 / n_classes, color=BLACK, lw=0.8)
     ax.annotate(
         "unrelated clusters", (1, 1 / n_classes), xycoords=("axes fraction", "data"),
-        xytext=(-2, 4), textcoords="offset points", ha="right",
+        xytext=(-2, 22), textcoords="offset points", ha="right",
     )  # fmt: skip
     ax.set_ylim(0, 1)
     ax.set_xticks(range(0, most + 1, 2), ["itself", *map(str, range(2, most + 1, 2))])
