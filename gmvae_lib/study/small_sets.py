@@ -94,7 +94,7 @@ def measure(name: str, method: str, K: int = 0, **parameters) -> list[dict]:
     agreement = np.nan
     if method == "GMVAE":
         model = GMVAEClassifier(K, device="cpu", **parameters).fit(X)
-        agreement = criteria(model.run_.model, model._scaled(X))["agreement"]
+        agreement = criteria(model.run_.model, model._scale.apply(X))["agreement"]
 
         def accuracy(labelled):
             model.fit_labels(labelled, y[labelled])

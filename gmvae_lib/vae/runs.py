@@ -31,7 +31,7 @@ POSTERIOR_FLOOR = 2e-4  # entries of q above it are stored, and in any case
 POSTERIOR_ENTRIES = 16  # this many of each row; rows are renormalised
 _PACKED = ("shape", "counts", "columns", "log_values")  # see pack_posterior
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-_FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz")
+_FILES = ("config.json", "weights.safetensors", "history.csv", "posterior.npz", "classifier.npz")
 
 
 @dataclass

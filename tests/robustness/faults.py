@@ -29,7 +29,7 @@ import torch
 from tqdm import tqdm
 
 from gmvae_lib import __main__ as commands
-from gmvae_lib import cli, load_run, rendered_letters
+from gmvae_lib import cli, collection, load_run, rendered_letters
 from gmvae_lib.data.storage import load_tensors
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import experiments
@@ -75,7 +75,7 @@ class Child:
                 signal.SIGINT, signal.default_int_handler
             )  # shells turn it off behind `&`
             tqdm.set_lock(threading.RLock())  # its own is shared by fork, also with those killed
-            cli.preset = partial(preset, **SMALL)
+            collection.preset = partial(preset, **SMALL)
             self._count(training.Trainer, "advance")
             self._count(experiments, "_run_cell")
 
