@@ -110,8 +110,9 @@ class Person:
                 self.click(cells.nth(place))
             else:
                 down, right = place // COLUMNS - at // COLUMNS, place % COLUMNS - at % COLUMNS
-                self.press(*["ArrowDown" if down > 0 else "ArrowUp"] * abs(down))
-                self.press(*["ArrowRight" if right > 0 else "ArrowLeft"] * abs(right), " ")
+                # along the row first: the last row may be too short to go down in this column
+                self.press(*["ArrowRight" if right > 0 else "ArrowLeft"] * abs(right))
+                self.press(*["ArrowDown" if down > 0 else "ArrowUp"] * abs(down), " ")
                 at = place
         guess = self.page.locator("#guess-label")
         if guess.is_visible() and guess.inner_text() == label:
