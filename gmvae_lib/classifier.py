@@ -103,6 +103,8 @@ class GMVAEClassifier(
     (5,)
     """
 
+    _scale: Scale
+
     def __init__(
         self,
         n_components=None,

@@ -27,8 +27,14 @@ def train(args) -> None:
     device = checked_device(args.device)
     with processes(device) as share:
         collection = Collection.train(
-            *(images, args.preset, args.k, args.epochs),
-            **{"out": args.out, "resume": args.resume, "device": device, "progress": progress()},
+            images,
+            args.preset,
+            args.k,
+            args.epochs,
+            out=args.out,
+            resume=args.resume,
+            device=device,
+            progress=progress(),
             **changes,
         )
     if not share.first:

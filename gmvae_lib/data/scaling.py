@@ -63,7 +63,8 @@ class Scale:
 
     def apply(self, X) -> np.ndarray:
         """X as the model sees it: uint8 as it is, or float32."""
-        if self.scale.ndim == 0 and (self.offset, self.scale) == (0, 255) and X.dtype == np.uint8:
+        of_bytes = self.scale.ndim == 0 and self.offset == 0 and self.scale == 255
+        if of_bytes and X.dtype == np.uint8:
             return X
         out = np.empty(X.shape, np.float32)
         rows = max(1, BLOCK // max(1, X[:1].size))

@@ -224,8 +224,10 @@ def load_embedding(run) -> Embedding | None:
     try:
         paths = about["paths"] and tuple(about["paths"])
         digests = np.array([bytes(row).hex() for row in tensors["digests"]])
-        arrays = [tensors[name] for name in _ARRAYS]
-        return Embedding(*arrays, digests, paths, about["provenance"], about["about"])
+        q, features, neighbours, goodness = (tensors[name] for name in _ARRAYS)
+        return Embedding(
+            q, features, neighbours, goodness, digests, paths, about["provenance"], about["about"]
+        )
     except (LookupError, TypeError, ValueError) as error:
         raise InputError(f"{path}: no {error}, expected what save_embedding writes") from None
 
