@@ -4,6 +4,7 @@ import shutil
 import sys
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -386,3 +387,26 @@ def test_a_joined_collection_keeps_each_picture_once(letters):
     alone = Collection(model.run_, learned)
     alone.set_labels([0, 1], ["a", "b"])
     assert alone.predict_proba(both)[0].shape == (25, 2)
+
+
+# ---- README ----
+
+
+def test_the_lines_of_the_readme(pictures, letters, tmp_path, monkeypatch):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    block = readme.split("## On your own images")[1].split("```python\n")[1].split("```")[0]
+    lines = block.replace('preset="best"', "n_components=6, epochs=1").splitlines()
+    assert len(block.strip().splitlines()) <= 6
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pictures, "my_pictures")
+    shutil.copytree(pictures, "new_pictures")
+    names = {}
+    at = next(i for i, line in enumerate(lines) if "fit_labels" in line)
+    small = "\n".join(lines[:at]).replace("suggest(100, random=50)", "suggest(20, random=10)")
+    exec(small, names)
+    table = pd.read_csv("to_label.csv")
+    truth = np.array(letters.class_names)[letters.labels]
+    table.assign(label=truth[table["index"]]).to_csv("labels.csv", index=False)
+    exec("\n".join(lines[at:]), names)
+    assert Path("report.html").exists() and names["names"].shape == (N,)
+    assert set(names["names"]) <= set(truth)
