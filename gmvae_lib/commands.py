@@ -134,6 +134,7 @@ def predict(args) -> None:
     collection = named(args, run, images, labels)
     table = collection.predictions(images, args.min_confidence)
     write_table(out, table, run.path)
+    warn(*args.notes)
     say(
         f"{out}: {len(table)} images predicted from {len(collection.labelled_)} labelled ones, "
         f"{len(collection.classes_)} different labels"
@@ -168,7 +169,7 @@ def report(args) -> None:
     page = report_page(images, findings, args.run, args.images, args.labels, notes, known)
     write_text(out, page)
     say(f"{out}: {accuracy_sentence(findings.accuracy)}")
-    warn(*notes, *findings.warnings)
+    warn(*args.notes, *notes, *findings.warnings)
 
 
 # ------------------------------------------------------------------------------- input
@@ -272,11 +273,11 @@ def named(args, run, images, labels):
 
 
 def set_labels(args, collection, rows, y, at_random, notes) -> None:
-    """Give a collection its labels; say what is odd about them."""
+    """Give a collection its labels, and ``args.notes`` what is odd about them."""
     collection.set_labels(rows, y, at_random | args.labels_at_random)
     if len(set(y)) == 1:
         notes = [*notes, f"found only the label {str(y[0])!r}; every image gets it"]
-    warn(*(f"{args.labels}: {note}" for note in notes))
+    args.notes = [f"{args.labels}: {note}" for note in notes]  # said once the output is written
 
 
 def checked_device(name):
