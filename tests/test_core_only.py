@@ -112,6 +112,7 @@ def test_train_suggest_report_and_predict_on_a_folder_of_pictures(pictures, tmp_
     assert right.mean() > 0.8
 
 
+@pytest.mark.slow
 def test_the_estimator_on_a_table():
     ended = without_extras(ESTIMATOR)
     assert ended.returncode == 0, ended.stderr

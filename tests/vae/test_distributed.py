@@ -24,6 +24,8 @@ from gmvae_lib.vae.distributed import (
 )
 from gmvae_lib.vae.training import CHECKPOINT, Trainer
 
+pytestmark = pytest.mark.slow  # each test starts processes of its own
+
 WORKER = Path(__file__).with_name("distributed_worker.py")
 NAMES = ("paper", "best", "both", "rows")  # of the worker's jobs
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
