@@ -28,10 +28,10 @@ help: ## List the targets
 setup: $(STAMP) ## Make .venv and install requirements.txt (again only when it changes)
 
 $(STAMP): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "make setup: $(PYTHON) is $$($(PYTHON) --version 2>&1), expected Python 3.11 or later" \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make setup: $(PYTHON) is $$("$(PYTHON)" --version 2>&1), expected Python 3.11 or later" \
 	    "(name another with: make setup PYTHON=python3.12)" >&2; exit 1; }
-	@test -x "$(BIN)/python" || $(PYTHON) -m venv "$(VENV)"
+	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
 	"$(BIN)/python" -m pip install -r requirements.txt
 	@touch "$@"
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -387,7 +388,7 @@ def test_streams_that_cannot_say_it(work):
         assert done.returncode == 0 and b"Traceback" not in (done.stderr or b"")
         assert b"BrokenPipe" not in (done.stderr or b"")
     os.close(write)
-    closed = ["sh", "-c", f"exec {sys.executable} -m gmvae_lib {line} >&- 2>&-"]
+    closed = ["sh", "-c", f"exec {shlex.quote(sys.executable)} -m gmvae_lib {line} >&- 2>&-"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     assert subprocess.run(closed, env=environment, check=False).returncode == 0
     assert set(pd.read_csv(work / "p.csv")["label"]) == {label}
