@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from gmvae_lib.data.storage import array_digest, write_atomically
 from gmvae_lib.errors import InputError
+from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity, decoders
+from gmvae_lib.label.neighbours import neighbour_decoder
 from gmvae_lib.study.metrics import mean_and_interval
 
 COLUMNS = ("method", "n_labels", "seed", "accuracy", "n_evaluated", "seconds")
@@ -76,6 +78,20 @@ def summarise(table, confidence=0.95):
         for (method, n_labels), group in table.groupby(["method", "n_labels"])
     ]
     return pd.DataFrame(rows, columns=["method", "n_labels", "mean", "low", "high", "n_seeds"])
+
+
+def decoded(q, neighbours):
+    """Inputs of the decoders of the sweep, and the decoders: two dicts by kind of input.
+
+    q : [N, K], posteriors of all images. neighbours : int [N, n], the images nearest to each.
+    """
+    on_neighbours = neighbour_decoder(q, neighbours)
+    smoothed = on_neighbours.q
+    return {"q": q, "smoothed": smoothed, "rows": np.arange(len(smoothed))}, {
+        "q": decoders(q),
+        "smoothed": {"smoothed": GraphDecoder(cluster_affinity(smoothed))},
+        "rows": {"neighbours": on_neighbours},
+    }
 
 
 def sweep(

@@ -15,12 +15,19 @@ import numpy as np
 from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import array_digest, write_atomically, write_npz
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.decoding import GraphDecoder, HardDecoder, cluster_affinity, decoders
-from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency, neighbour_decoder
+from gmvae_lib.label.decoding import HardDecoder
+from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency
 from gmvae_lib.study import claims, figures, studies
 from gmvae_lib.study.choice_rules import compare_choices
 from gmvae_lib.study.disagreement import draw_disagreements
-from gmvae_lib.study.experiments import draw_labelled, drop_methods, label_counts, summarise, sweep
+from gmvae_lib.study.experiments import (
+    decoded,
+    draw_labelled,
+    drop_methods,
+    label_counts,
+    summarise,
+    sweep,
+)
 from gmvae_lib.study.latent_maps import make_maps, save_maps
 from gmvae_lib.study.prediction import predicted_and_measured
 from gmvae_lib.study.styles import caption, figure_1_components, style_table
@@ -73,17 +80,6 @@ def posterior(images, results: Path, progress: bool, run=None):
     save_run(run, results / RUN)
 
 
-def decoded(run):
-    """Inputs of the decoders of the sweep from a published run, and the decoders: two dicts."""
-    on_neighbours = neighbour_decoder(run.posterior, run.extra["neighbours"])
-    smoothed = on_neighbours.q
-    return {"q": run.posterior, "smoothed": smoothed, "rows": np.arange(len(smoothed))}, {
-        "q": decoders(run.posterior),
-        "smoothed": {"smoothed": GraphDecoder(cluster_affinity(smoothed))},
-        "rows": {"neighbours": on_neighbours},
-    }
-
-
 def write_prediction(results: Path, n_jobs: int):
     """Write prediction.csv: accuracy predicted from the clusters, and accuracy measured."""
     import pandas as pd
@@ -104,7 +100,7 @@ def measure_rivals(images, results: Path, work: Path, how: dict):
     from gmvae_lib.vae.model import embed
 
     run = load_run(results / RUN)
-    features, decoders_ = decoded(run)
+    features, decoders_ = decoded(run.posterior, run.extra["neighbours"])
     pixels = images.pixels()
     # intermediate files are stored by the digest of the posterior they belong to
     work = work / array_digest(run.posterior)[:12]
@@ -277,7 +273,7 @@ def draw_gallery(run, images, folder: Path):
 
 def draw_errors(run, images, folder: Path, n_labels: int = 291, n_pairs: int = 5, n: int = 8):
     """The most confident errors of the neighbour decoder in its most frequent confusions."""
-    features, methods = decoded(run)
+    features, methods = decoded(run.posterior, run.extra["neighbours"])
     labelled = draw_labelled(len(run.labels), n_labels, seed=0)
     y, names = run.labels, run.class_names
     decoder = methods["rows"]["neighbours"].fit(features["rows"][labelled], y[labelled])
@@ -389,7 +385,7 @@ def reproduce(args):
     how = {"out": table, "n_jobs": args.jobs, "progress": progress}
     if "decoders" in args.steps:
         run = load_run(args.results / RUN)
-        features, methods = decoded(run)
+        features, methods = decoded(run.posterior, run.extra["neighbours"])
         for kind, named in methods.items():
             drop_methods(table, kind, named)  # the posterior may be a new one
         counts = label_counts(len(run.labels))

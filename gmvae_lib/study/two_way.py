@@ -21,9 +21,7 @@ from scipy.stats import t
 from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import read_npz, write_atomically
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity, decoders
-from gmvae_lib.label.neighbours import neighbour_decoder
-from gmvae_lib.study.experiments import sweep
+from gmvae_lib.study.experiments import decoded, sweep
 from gmvae_lib.study.metrics import purity
 from gmvae_lib.vae.runs import unpack_posterior
 
@@ -132,14 +130,7 @@ def measure(folder, y, work, n_labels=N_LABELS, draws=DRAWS, n_jobs=1) -> pd.Dat
     Path(work).mkdir(parents=True, exist_ok=True)
     tables = []
     for seed, q, neighbours in models(folder):
-        on_neighbours = neighbour_decoder(q, neighbours)
-        smoothed = on_neighbours.q
-        features = {"q": q, "smoothed": smoothed, "rows": np.arange(len(q))}
-        methods = {
-            "q": decoders(q),
-            "smoothed": {"smoothed": GraphDecoder(cluster_affinity(smoothed))},
-            "rows": {"neighbours": on_neighbours},
-        }
+        features, methods = decoded(q, neighbours)
         for kind, n_draws in draws.items():
             table = sweep(
                 {kind: features[kind]},

@@ -10,9 +10,9 @@ import pytest
 
 from gmvae_lib import cluster_posterior, load_images, load_run
 from gmvae_lib.study import claims
-from gmvae_lib.study.experiments import sweep
+from gmvae_lib.study.experiments import decoded, sweep
 from gmvae_lib.study.metrics import components_in_use
-from gmvae_lib.study.reproduce import decoded, targets
+from gmvae_lib.study.reproduce import targets
 from gmvae_lib.study.studies import chosen_seed
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -48,7 +48,7 @@ def test_published_run_is_whole(run):
 
 def test_decoder_accuracies_come_from_the_published_posterior(run, table):
     counts = [7, 73, 291, 728]
-    features, methods = decoded(run)
+    features, methods = decoded(run.posterior, run.extra["neighbours"])
     again = sweep(features, run.labels, methods, counts, range(5), progress=False)
     both = again.merge(table, on=["method", "n_labels", "seed"], suffixes=("", "_published"))
     assert len(both) == len(again) == 7 * len(counts) * 5
