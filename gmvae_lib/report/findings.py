@@ -15,16 +15,14 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.label.bounds.coverage import expected_missing_mass
 from gmvae_lib.label.calibration import at_temperature, fit_temperature, held_out_proba
 from gmvae_lib.label.choosing import suggest, typicality
-from gmvae_lib.label.decoding import ALPHAS, GraphDecoder, cluster_affinity, log_evidence
+from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.label.neighbours import NeighbourDecoder, neighbour_decoder
+from gmvae_lib.report.gain import MORE, labels_wanted, simulate_gain
 
 MIN_RANDOM = 10  # labels drawn at random, from which on they measure the accuracy
 DOUBT = 0.2  # of log(temperature), before any label was held out
 MISFIT = 0.03  # by how much the mean confidence misses the accuracy: about that on the letters
-MORE = (10, 25, 50, 100, 200)  # further labels
 SHOWN = 24  # doubtful images, and images to label next
-CONCENTRATION = 0.3  # prior mean of how mixed a cluster's labels are; see `simulate_gain`
-TRUTHS = 30  # simulated
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ class Findings:
     doubtful: np.ndarray  # int, the unlabelled images of the lowest confidence, lowest first
     contradicted: pd.DataFrame
     gain: pd.DataFrame
+    wanted: pd.DataFrame
     next_to_label: np.ndarray  # int
     warnings: list[str]
 
@@ -125,6 +124,7 @@ def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings
         "doubtful": np.argsort(sure, kind="stable")[: min(SHOWN, int(unlabelled.sum()))],
         "contradicted": contradicted(index, given, held_out, known),
         "gain": gain.assign(unlabelled=_missed(clusters, len(index) + gain["more"])),
+        "wanted": labels_wanted(gain, accuracy, len(index)),
         "next_to_label": order[:SHOWN],
     }
     return Findings(**findings, warnings=_warnings(q, told, findings))
@@ -291,92 +291,6 @@ def contradicted(index, given, held_out, known) -> pd.DataFrame:
     )
     table = table[known & (says != given) & (table["p_says"] > 0.5)]
     return table.sort_values("p_given", kind="stable", ignore_index=True)[:SHOWN]
-
-
-# ----------------------------------------------------------------- more labels
-
-
-def simulate_gain(smoothed, index, given, chosen=(), more=MORE, seed=0):
-    """What more labels would add to the accuracy, over truths that fit the labels at hand.
-
-    A truth gives each cluster a distribution over labels, drawn from a Dirichlet distribution with
-    parameters (votes + a p(l|c)): p(l|c) is the decoder's own estimate, and a, how mixed clusters
-    are, the most probable value given the votes (decoding.log_evidence) under an exponential prior
-    of mean `CONCENTRATION`. Further images are labelled by the truth of their cluster, the graph
-    decoder is fitted again, and accuracy is then sum_c w_c p(l(c)|c), with w_c the share of cluster
-    c and l(c) its name: every image is taken for a typical one of its cluster. (The predictions of
-    `bounds` are of this kind, but for labels all at random and p(l|c) known.)
-
-    Parameters
-    ----------
-    smoothed : float [N, K]. index, given : int [n], labelled images and their labels, 0 .. C - 1.
-    chosen : int [m], the images to label next, in this order.
-    more : counts of further labels. seed : of truths and draws.
-
-    Returns
-    -------
-    gain : DataFrame
-        more (0 first), random, random_low, random_high, chosen, chosen_low, chosen_high: mean of
-        the added accuracy and the middle 95 % of the truths, for images drawn at random and for
-        ``chosen``. nan where there are too few images.
-    spread : float
-        Standard deviation over the truths of the accuracy now.
-    """
-    chosen = np.asarray(chosen, dtype=np.int64)
-    rng = np.random.default_rng(seed)
-    n_images, n_components = smoothed.shape
-    components = np.arange(n_components)
-    affinity, top = cluster_affinity(smoothed), smoothed.argmax(axis=1)
-    weights = np.bincount(top, minlength=n_components) / n_images
-    hard = np.eye(n_components, dtype=np.float32)[top]
-
-    def named(rows, y):
-        decoder = GraphDecoder(affinity).fit(hard[rows], y)
-        return decoder.label_given_component_.clip(1e-9)
-
-    votes = np.zeros((int(given.max()) + 1, n_components))
-    np.add.at(votes, (given, top[index]), 1)
-    evidence = log_evidence(votes, ALPHAS, np.full(len(votes), 1 / len(votes)))
-    log_prior = np.log(ALPHAS) - ALPHAS / CONCENTRATION  # as a density over log(a)
-    a = ALPHAS[np.argmax(evidence + log_prior)]
-    estimate = named(index, given)
-    rest = np.setdiff1d(np.arange(n_images), index)
-    counts = [0, *more]
-    found = np.full((2, TRUTHS, len(counts)), np.nan)
-    for draw in range(TRUTHS):
-        truth = _dirichlet(votes + a * estimate / estimate.sum(axis=0), rng)  # [C, K]
-        for way, queue in enumerate((rng.permutation(rest)[: max(counts)], chosen)):
-            labels = _labels_by(truth[:, top[queue]].T, rng)
-            for j, n in enumerate(counts):
-                if n > len(queue):
-                    break
-                rows = np.concatenate([index, queue[:n]])
-                names = named(rows, np.concatenate([given, labels[:n]])).argmax(axis=0)
-                found[way, draw, j] = weights @ truth[names, components]
-    spread = found[0, :, 0].std(ddof=1)
-    found -= found[:, :, :1]
-    gain = {"more": counts}
-    for way, name in enumerate(("random", "chosen")):
-        gain[name] = found[way].mean(axis=0)
-        # nan where there are too few images, for every truth alike
-        gain[f"{name}_low"], gain[f"{name}_high"] = np.quantile(found[way], [0.025, 0.975], 0)
-    return pd.DataFrame(gain), float(spread)
-
-
-def _dirichlet(parameters, rng):
-    """Columns drawn from Dirichlet distributions, in logarithms: parameters may be tiny."""
-    # gamma(a) = gamma(a + 1) U^(1/a), which does not vanish
-    log_gamma = (
-        np.log(rng.gamma(parameters + 1)) + np.log(rng.random(parameters.shape)) / parameters
-    )
-    drawn = np.exp(log_gamma - log_gamma.max(axis=0))
-    return drawn / drawn.sum(axis=0)
-
-
-def _labels_by(p, rng):
-    """A label for each row of p [M, C], drawn by it."""
-    total = p.cumsum(axis=1)
-    return (rng.random((len(p), 1)) * total[:, -1:] > total).sum(axis=1).clip(max=p.shape[1] - 1)
 
 
 def _missed(clusters, counts) -> list[float]:

@@ -79,6 +79,7 @@ def report_page(images, findings, run, source, labels, notes=(), known=None) -> 
         warnings=_warning_box([*notes, *findings.warnings]),
         curve=_gain_curve(findings.gain, findings.accuracy.value),
         gain=_gain_table(findings.gain),
+        wanted=_wanted_sentences(findings.wanted, findings.gain["more"].max()),
         gain_note=_GAIN_NOTE,
         names=_names_table(findings, names),
         names_note="Checked are labelled images "
@@ -151,7 +152,8 @@ _GAIN_NOTE = (
     "Predicted by labelling on in simulation: every cluster gets labels that fit those at hand and "
     "the decoder's estimate for clusters without any, and the decoder is fitted again. New kinds "
     "of thing, of which no label is at hand yet, are not foreseen. The last column is the share of "
-    "images whose cluster gets no label if as many labels in all are drawn at random."
+    "images whose cluster gets no label if as many labels in all are drawn at random. In brackets "
+    "stands a 95% band, from the interval of the accuracy and the simulated truths."
 )
 _CONTRADICTED_NOTE = (
     "Labelled images that the other labels say are something else, the most contradicted first. "
@@ -196,6 +198,23 @@ def _gain_table(gain) -> str:
     ]
     head = ("Labels", "suggested, points", "at random, points", "missed")
     return _table(head, rows)
+
+
+def _wanted_sentences(wanted, most) -> str:
+    """How many labels the next accuracies take, a line each."""
+
+    def count(row, way):
+        mean, low, high = row[way], row[f"{way}_low"], row[f"{way}_high"]
+        if np.isinf(mean):
+            return f"more than {most}" + ("" if np.isinf(low) else f" (at least {low:.0f})")
+        end = f"over {most}" if np.isinf(high) else f"{high:.0f}"
+        return f"about {mean:.0f} ({low:.0f} to {end})"
+
+    return "".join(
+        f"<li><strong>{row['accuracy']:.0%}</strong> takes {count(row, 'chosen')} further "
+        f"suggested labels, or {count(row, 'random')} at random.</li>"
+        for _, row in wanted.iterrows()
+    )
 
 
 def _gain_curve(gain, accuracy) -> str:

@@ -12,14 +12,15 @@ from gmvae_lib.label.calibration import held_out_proba, temperature
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.report.findings import (
     MIN_RANDOM,
+    Accuracy,
     cluster_names,
     contradicted,
     examine,
     expected_accuracy,
     measured,
     random_temperature,
-    simulate_gain,
 )
+from gmvae_lib.report.gain import labels_wanted, simulate_gain
 
 RUN = Path(__file__).parents[2] / "results" / "letters100k"
 
@@ -68,6 +69,40 @@ def test_gain_of_random_labels_is_near_the_measured(published, graph, n, within)
         told.append(gain["random"][1:])
         assert 0 < spread < 0.1
     np.testing.assert_allclose(np.mean(told, axis=0), np.mean(found, axis=0), atol=within)
+
+
+def test_labels_for_a_wanted_accuracy_give_it(published, graph):
+    """As many further random labels as are expected to be needed give the wanted accuracy."""
+    q, y = published
+    n, missed, covered, bands = 60, [], 0, 0
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(len(q))
+
+        def reached(m, order=order):
+            return accuracy(graph, q, y, order[: n + int(m)])
+
+        gain, _ = simulate_gain(q, order[:n], np.unique(y[order[:n]], return_inverse=True)[1])
+        exact = Accuracy(reached(0), reached(0), reached(0), n, "random")
+        for row in labels_wanted(gain, exact, n, targets=(0.8, 0.85)).itertuples():
+            if np.isfinite(row.random):
+                missed.append(reached(row.random) - row.accuracy)
+        told, _ = told_and_true(graph, q, y, order[:n], np.ones(n, bool))
+        for row in labels_wanted(gain, told, n, targets=(0.8, 0.85)).itertuples():
+            assert row.random_low <= row.random <= row.random_high
+            high = 1 if np.isinf(row.random_high) else reached(row.random_high)
+            low = 0 if np.isinf(row.random_low) else reached(row.random_low)
+            covered += low <= row.accuracy <= high
+            bands += 1
+    assert len(missed) >= 8
+    assert abs(np.mean(missed)) < 0.04
+    assert covered >= 0.8 * bands
+
+
+def test_no_accuracy_is_wanted_that_is_there():
+    gain, _ = simulate_gain(np.eye(4)[np.arange(80) % 4], np.arange(8), np.arange(8) % 4)
+    table = labels_wanted(gain, Accuracy(0.97, 0.9, 1.0, 8, "random"), n_labels=8)
+    assert table["accuracy"].tolist() == [0.98]
+    assert np.isinf(table["random"]).all()  # clusters that have names gain nothing
 
 
 def test_gain_is_none_where_clusters_are_named_for_sure():
