@@ -149,11 +149,11 @@ def _likeliest(findings, row):
 
 
 _GAIN_NOTE = (
-    "Predicted by labelling on in simulation: every cluster gets labels that fit those at hand and "
-    "the decoder's estimate for clusters without any, and the decoder is fitted again. New kinds "
-    "of thing, of which no label is at hand yet, are not foreseen. The last column is the share of "
-    "images whose cluster gets no label if as many labels in all are drawn at random. In brackets "
-    "stands a 95% band, from the interval of the accuracy and the simulated truths."
+    "Found by simulating further labels: every cluster gets labels that fit those at hand, or the "
+    "decoder's estimate where there are none, and the decoder is fitted again. Classes without "
+    "any label so far are not foreseen. The last column is the share of "
+    "images whose cluster gets no label if as many labels in all are drawn at random. The "
+    "ranges in brackets are 95% bands, from the interval of the accuracy and the simulated truths."
 )
 _CONTRADICTED_NOTE = (
     "Labelled images that the other labels say are something else, the most contradicted first. "
@@ -211,8 +211,8 @@ def _wanted_sentences(wanted, most) -> str:
         return f"about {mean:.0f} ({low:.0f} to {end})"
 
     return "".join(
-        f"<li><strong>{row['accuracy']:.0%}</strong> takes {count(row, 'chosen')} further "
-        f"suggested labels, or {count(row, 'random')} at random.</li>"
+        f"<li><strong>{row['accuracy']:.0%}</strong> needs {count(row, 'chosen')} further labels "
+        f"of suggested images, or {count(row, 'random')} of random ones.</li>"
         for _, row in wanted.iterrows()
     )
 
