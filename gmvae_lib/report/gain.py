@@ -96,9 +96,8 @@ def labels_wanted(gain, accuracy, n_labels, targets=WANTED) -> pd.DataFrame:
 
     Examples
     --------
-    >>> more = {"more": [0, 50, 100]}
-    >>> for way in ("random", "chosen"):
-    ...     more |= {way: [0, 0.1, 0.22], f"{way}_low": [0, 0.1, 0.22], f"{way}_high": [0, 0.1, 0.22]}
+    >>> ways = [f"{way}{end}" for way in ("random", "chosen") for end in ("", "_low", "_high")]
+    >>> more = {"more": [0, 50, 100]} | dict.fromkeys(ways, [0, 0.1, 0.22])
     >>> from gmvae_lib.report.findings import Accuracy
     >>> now = Accuracy(0.7, 0.65, 0.75, 50, "random")
     >>> labels_wanted(pd.DataFrame(more), now, n_labels=50)[["accuracy", "random", "random_high"]]
