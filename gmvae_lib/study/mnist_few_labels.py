@@ -116,7 +116,7 @@ def package_methods(features, neighbours, y) -> dict:
 
     Callables of (rows, labels) that name all images.
     """
-    with needs_extra("GraphLearning's methods", "study"):
+    with needs_extra("GraphLearning's methods", "peers"):
         import graphlearning as gl
 
     own = np.arange(len(features))[:, None]
