@@ -5,8 +5,8 @@ results/frozen.json, nothing is tuned again, no model or draw is left out, and n
 again after a look.
 
 - *New models and draws*: of ten trainings of the preset `best` on the 100,000 letters (on a GPU,
-  part `models` of ``benchmarks.gpu``), the eight whose seeds no constant was chosen on, which is all
-  but 1 and 8; of the draws of the labels, those from 5 on, since 0 to 4 were in view. Beside them
+  part `models` of ``benchmarks.gpu``), the eight whose seeds no constant was chosen on: all but 1
+  and 8; of the draws of the labels, those from 5 on, since 0 to 4 were in view. Beside them
   the two seeds and five draws that were.
 - *Letters kept out*: a model that never saw 20,000 of the letters, and labels among the 80,000 it
   did see; the accuracy on the 20,000 (study `held-out` of results/studies.csv: one model, mean over
@@ -39,7 +39,7 @@ OUT = Path("results/held_out.csv")
 
 
 def cells(folder) -> pd.DataFrame:
-    """What `two_way.measure` wrote so far: model, method, n_labels, seed (of the draw), accuracy."""
+    """What `two_way.measure` wrote: model, method, n_labels, seed (of the draw), accuracy."""
     parts = []
     for path in sorted(Path(folder).glob("model*-*.csv")):
         match = re.fullmatch(r"model(\d+)-\w+\.csv", path.name)
