@@ -99,3 +99,61 @@ def test_bad_arguments_end_in_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(InputError, match="found no table"):
         few.collect(tmp_path, tmp_path / "out.csv")
+
+
+# ---- comparison ---------------------------------------------------------------------------------
+
+
+def table_of(accuracy, n_models=3, n_draws=100, n=10):
+    """Cells of all methods from accuracy(method, model, draw)."""
+    rows = [
+        (m, n, d, method, accuracy(method, m, d))
+        for method in (few.OURS, few.POISSON)
+        for m in range(n_models)
+        for d in range(n_draws)
+    ]
+    return pd.DataFrame(rows, columns=few.COLUMNS)
+
+
+def test_pairing_takes_the_draws_out():
+    rng = np.random.default_rng(0)
+    luck, noise = rng.normal(0, 0.03, 100), rng.normal(0, 0.001, (3, 100))
+    ours = {few.OURS: 0.01, few.POISSON: 0.0}
+    table = table_of(lambda method, m, d: 0.9 + ours[method] + luck[d] + noise[m, d] * ours[method])
+    paired, published = few.comparison(table).to_dict("records")
+    assert (paired["rival"], paired["models"], paired["draws"]) == (few.POISSON, 3, 100)
+    assert paired["difference"] == pytest.approx(1.0, abs=0.01) and paired["won"] == 1
+    assert paired["high"] - paired["low"] < 0.05  # the luck of the draws is 3 points
+    assert published["theirs"] == 96.53 and np.isnan(published["won"])
+    assert published["difference"] == pytest.approx(published["ours"] - 96.53)
+    half = (published["high"] - published["low"]) / 2
+    assert half > 1.96 * 2.59 / 10  # at least the published mean's own
+
+
+def test_models_widen_the_interval():
+    apart = [-0.01, 0.0, 0.01]
+    table = table_of(lambda method, m, d: 0.9 + (method == few.OURS) * (0.01 + apart[m]) + d * 1e-4)
+    paired = few.comparison(table).iloc[0]
+    assert paired["low"] < 0 < paired["difference"]  # three models, as far apart as the gain
+    one = few.comparison(table[table["model_seed"] == 2]).iloc[0]
+    assert (one["models"], one["low"]) == (1, pytest.approx(2.0))  # the draws alone say: certain
+
+
+def test_a_model_that_is_not_measured_to_the_end_is_left_out():
+    table = table_of(lambda method, m, d: 0.9 + m * 0.01)
+    table = table[~((table["model_seed"] == 2) & (table["draw"] == 99))]
+    assert few.comparison(table)["models"].tolist() == [2, 2]
+    assert few.comparison(table[table["model_seed"] > 5]).empty
+
+
+def test_published_figures_cover_all_numbers_of_labels():
+    assert {len(rows) for rows in few.PUBLISHED.values()} == {len(few.N_LABELS)}
+
+
+def test_published_figures_are_those_of_the_file(shared_data):
+    stored = pd.read_csv(shared_data / "mnist-few-labels" / "published.csv")
+    names = {"laplace": "Laplace", "nearestneighbor": "nearest neighbour", "poisson": few.POISSON}
+    names["poissonmbo"] = "PoissonMBO"
+    for row in stored.itertuples():
+        of_size = few.PUBLISHED[names[row.method]][few.N_LABELS.index(row.n_labels)]
+        assert of_size == (row.mean, row.sd)
