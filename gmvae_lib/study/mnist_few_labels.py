@@ -49,7 +49,7 @@ EVERY = 5  # draws between two writes of the table
 OURS, POISSON = "graph and neighbours", "Poisson learning"
 PACKAGE = ("Poisson learning (GraphLearning)", "PoissonMBO (GraphLearning)")
 OUT = Path("results/mnist_few_labels.csv")
-# Accuracy in %, mean and standard deviation over the same 100 draws, on a graph of a VAE's embedding:
+# Accuracy in %, mean and standard deviation over the same 100 draws, on a VAE's embedding:
 # facts from the repository jwcalder/GraphLearning.
 PUBLISHED = {
     "Laplace": ((16.06, 6.24), (28.2, 10.35), (41.97, 12.43), (57.81, 12.36), (69.46, 12.22)),
