@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import array_digest, write_atomically, write_npz
+from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.decoding import HardDecoder
-from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency
+from gmvae_lib.label.neighbours import NEIGHBOURS
 from gmvae_lib.study import claims, figures, studies
 from gmvae_lib.study.choice_rules import compare_choices
 from gmvae_lib.study.disagreement import draw_disagreements
@@ -88,54 +87,6 @@ def write_prediction(results: Path, n_jobs: int):
     summary = summarise(pd.read_csv(results / "sweep.csv"))
     table = predicted_and_measured(run.posterior, run.labels, summary, n_jobs)
     write_atomically(results / PREDICTION, lambda p: table.to_csv(p, index=False))
-
-
-def measure_rivals(images, results: Path, work: Path, how: dict):
-    """Write rivals.csv: semi-supervised baselines, and the tuned baselines on pixels.
-
-    The table belongs to one published run; move it away before measuring another.
-    """
-    from gmvae_lib.study import rivals
-    from gmvae_lib.study.baselines import tuned_baselines
-    from gmvae_lib.vae.model import embed
-
-    run = load_run(results / RUN)
-    features, decoders_ = decoded(run.posterior, run.extra["neighbours"])
-    pixels = images.pixels()
-    # intermediate files are stored by the digest of the posterior they belong to
-    work = work / array_digest(run.posterior)[:12]
-    embedding = _kept(
-        work / "embedding.npz",
-        lambda: rivals.unit_length(embed(run.model, images, progress=how["progress"])[1]),
-    )
-    graph = adjacency(run.extra["neighbours"])
-    networks = rivals.networks(pixels, run.model, decoders_["rows"]["neighbours"])
-    tuned = tuned_baselines()
-    boosting = {"xgboost, tuned": tuned.pop("xgboost, tuned")}
-    seen = {"pixels": pixels, "embedding": embedding, "rows": features["rows"]}
-
-    def measure(methods, n_labels, seeds=BASELINE_SEEDS):
-        sweep(seen, run.labels, methods, n_labels, seeds, **how)
-
-    for counts in ((73, 291), (728,), (2912,)):
-        measure({"embedding": rivals.on_embedding()}, counts)
-        measure({"rows": rivals.on_graph(graph)}, counts)
-        measure({"pixels": tuned}, counts)
-    for name, cluster in rivals.clusterings(pixels, embedding, run.model_config.K).items():
-        seen[name] = _kept(work / f"{name.replace(' ', '-')}.npz", cluster)
-        measure({name: {name: HardDecoder()}}, (73, 291, 728, 2912))
-    few = BASELINE_SEEDS[:3]  # the slowest methods come last, with fewer draws
-    measure({"rows": rivals.by_self_training(embedding)}, (73, 291, 728), few)
-    measure(networks, (73, 291), few)
-    measure({"pixels": boosting}, (73, 291, 728), few)
-
-
-def _kept(path: Path, make):
-    """The array in a file .npz, which is computed and written the first time."""
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_npz(path, {"arr_0": make()}, compressed=False)
-    return np.load(path, allow_pickle=False)["arr_0"]
 
 
 def write_claims(results: Path):
@@ -398,8 +349,9 @@ def reproduce(args):
         methods = {"pixels": pixel_baselines()}
         sweep({"pixels": images.pixels()}, images.labels, methods, counts, BASELINE_SEEDS, **how)
     if "rivals" in args.steps:
-        how["out"] = args.results / "rivals.csv"
-        measure_rivals(images, args.results, args.work / "rivals", how)
+        from gmvae_lib.study.rival_runs import measure_all
+
+        measure_all(images, load_run(args.results / RUN), args.work / "rivals", how, args.results)
     if "prediction" in args.steps:
         write_prediction(args.results, args.jobs)
     if "claims" in args.steps:

@@ -1,4 +1,4 @@
-"""Semi-supervised baselines: clusterings, graphs, self-training, networks.
+"""Semi-supervised baselines: clusterings, graphs, self-training; networks are in `networks`.
 
 Each is a scikit-learn classifier, or a factory of one that `experiments.sweep` takes. Transductive
 ones, which are fitted with all images, take row numbers, as `NeighbourDecoder` does.
@@ -195,132 +195,6 @@ class SelfTraining(TransductiveClassifier):
         return model.fit(self.points[seen], y[seen]).predict_proba(self.points)
 
 
-# ---- networks -----------------------------------------------------------------------------------
-
-LEARNING_RATE, WEIGHT_DECAY, BATCH = 2e-3, 1e-4, 100  # the rates are the GMVAE's
-
-
-class ConvolutionalNetwork(ClassifierMixin, BaseEstimator):
-    """A network like the GMVAE's encoder, trained on random views of the labelled images alone.
-
-    Parameters
-    ----------
-    config : GMVAEConfig, for the shape of images and encoder.
-    steps : of Adam, each on 100 views. seed : of weights, batches and views.
-    """
-
-    def __init__(self, config, steps=1000, seed=0):
-        self.config = config
-        self.steps = steps
-        self.seed = seed
-
-    def fit(self, X, y):
-        """Fit on pixels X, float [n, H*W] in [0, 1], and labels y [n]."""
-        import torch
-
-        from gmvae_lib.vae.model import GMVAE
-
-        self.classes_, index = np.unique(y, return_inverse=True)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            model = GMVAE(self.config)
-        network = _with_head(model, len(self.classes_), self.seed)
-        self.network_ = _learn(network, self.config.image_shape, X, index, self.steps, self.seed)
-        return self
-
-    def predict(self, X):
-        """Labels [N] of pixels X [N, H*W]."""
-        check_is_fitted(self)
-        return self.classes_[_logits(self.network_, X).argmax(axis=1)]
-
-
-class PseudoLabels(TransductiveClassifier):
-    """The GMVAE's encoder, fine-tuned on random views with the confident labels of a decoder.
-
-    Parameters
-    ----------
-    pixels : float32 [N, H*W] in [0, 1], of all images.
-    model : GMVAE, trained; its encoder initialises the network.
-    decoder : unfitted classifier of row numbers with `predict_proba`.
-    threshold : of the decoder's probability, above which its label is used.
-    steps : of Adam, each on 100 views. seed : of the last layer, batches and views.
-    """
-
-    def __init__(self, pixels, model, decoder, threshold=0.9, steps=1000, seed=0):
-        self.pixels = pixels
-        self.model = model
-        self.decoder = decoder
-        self.threshold = threshold
-        self.steps = steps
-        self.seed = seed
-
-    def _n_images(self):
-        return len(self.pixels)
-
-    def _score(self, rows, index):
-        proba = clone(self.decoder).fit(rows, index).predict_proba(np.arange(len(self.pixels)))
-        target, sure = proba.argmax(axis=1), proba.max(axis=1) > self.threshold
-        target[rows], sure[rows] = index, True
-        network = _with_head(self.model, proba.shape[1], self.seed)
-        shape = self.model.config.image_shape
-        sure = np.flatnonzero(sure)
-        _learn(network, shape, self.pixels, target, self.steps, self.seed, among=sure)
-        return _logits(network, self.pixels)
-
-
-def _with_head(model, n_classes, seed):
-    """A copy of a GMVAE's encoder with a new last layer for the classes."""
-    from copy import deepcopy
-
-    import torch
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        head = torch.nn.Linear(model.cluster.in_features, n_classes)
-    return torch.nn.Sequential(deepcopy(model.encoder), head)
-
-
-def _learn(network, shape, pixels, target, steps, seed, among=None):
-    """Train a network on random views of pixels [n, H*W], or of some rows of them, in place."""
-    import torch
-
-    from gmvae_lib.vae.device import default_device, fast_bf16
-    from gmvae_lib.vae.views import random_view
-
-    device = default_device()
-    network.to(device).train()
-    generator = torch.Generator().manual_seed(seed)
-    among = np.arange(len(pixels)) if among is None else among
-    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    for _ in range(steps):
-        rows = among[torch.randint(len(among), (BATCH,), generator=generator).numpy()]
-        x = torch.from_numpy(pixels[rows]).to(device).view(-1, 1, *shape)
-        view = random_view(x, generator).flatten(1)
-        wanted = torch.from_numpy(target[rows]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device)):
-            loss = torch.nn.functional.cross_entropy(network(view), wanted)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return network.eval()
-
-
-def _logits(network, pixels, batch=1000):
-    """The network's outputs for pixels [N, H*W], in order: float32 [N, C]."""
-    import torch
-
-    device = next(network.parameters()).device
-    network.eval()
-    with torch.no_grad():
-        parts = [
-            network(torch.from_numpy(pixels[i : i + batch]).to(device)).cpu().numpy()
-            for i in range(0, len(pixels), batch)
-        ]
-    return np.concatenate(parts)
-
-
 # ---- the table ----------------------------------------------------------------------------------
 
 
@@ -363,18 +237,3 @@ def by_self_training(embedding):
         return SelfTraining(embedding, model, seed=seed)
 
     return {"self-training on the embedding": factory}
-
-
-def networks(pixels, model, decoder):
-    """Convolutional nets by kind of features: from a decoder's pseudo-labels, and from labels."""
-
-    def fine_tuned(n_labels, seed, n_threads):
-        return PseudoLabels(pixels, model, decoder, seed=seed)
-
-    def from_labels(n_labels, seed, n_threads):
-        return ConvolutionalNetwork(model.config, seed=seed)
-
-    return {
-        "rows": {"pseudo-labels": fine_tuned},
-        "pixels": {"convolutional net": from_labels},
-    }

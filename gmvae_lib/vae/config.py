@@ -225,8 +225,11 @@ class TrainConfig:
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected 0 or more")
-        if self.elbo_weight == 0 and self.consistency_weight == 0:
-            raise InputError("elbo_weight, consistency_weight: found 0 and 0, expected one above 0")
+        if self.elbo_weight == self.consistency_weight == self.contrast_weight == 0:
+            raise InputError(
+                "elbo_weight, consistency_weight, contrast_weight: found 0, 0 and 0, "
+                "expected one above 0"
+            )
 
 
 # Fields of TrainConfig that are constants now; a stored config.json may still hold them.
