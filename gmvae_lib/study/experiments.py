@@ -5,8 +5,10 @@ accuracy on all the other images. Cells run where ``joblib.parallel_config`` say
 threads here, or on the machines of a Dask or Ray cluster.
 """
 
+import argparse
 import io
 import json
+import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -186,6 +188,32 @@ def drop_methods(out, kind, methods):
     _save(path, json.dumps(recorded, indent=2) + "\n")
 
 
+def join(out, parts):
+    """Add the cells of tables that were measured apart, as by other processes, to a table.
+
+    Cells that ``out`` has already stay as they are; of cells that several parts have, the first
+    counts. Nothing is written unless all are of the same data.
+
+    Parameters
+    ----------
+    out, parts : paths of tables that `sweep` wrote, with their provenance beside them
+
+    Returns
+    -------
+    DataFrame, the whole table
+    """
+    out, parts = Path(out), [Path(part) for part in parts]
+    rows, recorded = {}, None
+    for table in ([out] if out.exists() else []) + parts:
+        provenance = _read_provenance(provenance_file(table))
+        recorded = recorded or provenance
+        recorded = _joined(provenance_file(out), recorded, provenance)
+        rows = _read_rows(table) | rows
+    _save(provenance_file(out), json.dumps(recorded, indent=2) + "\n")
+    _save(out, _table(rows.values()).to_csv(index=False))
+    return _table(rows.values())
+
+
 def _check(features, y, methods, n_labels, seeds):
     names = [name for named in methods.values() for name in named]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -309,21 +337,51 @@ def _read_rows(out):
 
 def _same_data(path, provenance):
     """The recorded provenance with new kinds of features added, if it is of the same data."""
+    return _joined(path, _read_provenance(path), provenance)
+
+
+def _read_provenance(path) -> dict:
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
         before = {"labels": recorded["labels"], **recorded["features"]}
-        digests = {what: str(described["sha256"]) for what, described in before.items()}
+        [str(described["sha256"]) for described in before.values()]
         if not isinstance(recorded["n_images"], int):
             raise TypeError("n_images")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: found no readable provenance; expected the one written with the table"
         ) from error
+    return recorded
+
+
+def _joined(path, recorded, provenance) -> dict:
+    """What is recorded at a path, with the features of another provenance of the same data."""
+    before = {"labels": recorded["labels"], **recorded["features"]}
     now = {"labels": provenance["labels"], **provenance["features"]}
     for what in now.keys() & before.keys():
         if now[what] != before[what]:
             raise InputError(
-                f"{path}: found {what} with sha256 {digests[what][:12]}, expected "
+                f"{path}: found {what} with sha256 {str(before[what]['sha256'])[:12]}, expected "
                 f"{now[what]['sha256'][:12]} as given; use another out for other data"
             )
     return recorded | {"features": recorded["features"] | provenance["features"]}
+
+
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m gmvae_lib.study.experiments", description=join.__doc__.splitlines()[0]
+    )
+    parser.add_argument("out", type=Path, help="table to add to, or a new one")
+    parser.add_argument("parts", type=Path, nargs="+", help="tables to add")
+    args = parser.parse_args(argv)
+    try:
+        table = join(args.out, args.parts)
+    except (InputError, OSError) as error:
+        print(f"experiments: error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.out}: {len(table)} cells")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
