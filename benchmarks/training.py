@@ -1,6 +1,5 @@
-"""Whole trainings, from the seconds of their steps: the preset best against paper."""
+"""A joint training step of the preset best: its share of the machine's peak, and of data work."""
 
-import pandas as pd
 import torch
 
 from gmvae_lib.vae.model import scaled
@@ -10,15 +9,6 @@ from gmvae_lib.vae.views import flat_view
 from .clock import medians, profile, row
 from .step import matrix_peak
 from .tasks import measure, one_step, trainer, training_step
-
-N = 100_000  # images of the published training
-
-
-def whole_training(of: Trainer, repeats=5) -> float:
-    """Seconds of all joint epochs over N images on a CPU, extrapolated from the median step."""
-    return (
-        medians(lambda: one_step(of), repeats=repeats)[0] * of.config.epochs * (N // of.batch_size)
-    )
 
 
 def best_flops(of: Trainer) -> float:
@@ -41,15 +31,7 @@ def best_flops(of: Trainer) -> float:
     )
 
 
-def minutes_to_80_percent() -> float:
-    """Of the two-epoch recipe, whose accuracy at 291 labels is above 80 %: results/studies.csv."""
-    table = pd.read_csv("results/studies.csv")
-    found = table[table["study"] == "speed"].iloc[-1]
-    assert found["graph 291"] > 0.8, found["graph 291"]
-    return found["minutes"]
-
-
-def best_rows():
+def rows():
     best = trainer("best")
 
     def step():
@@ -74,17 +56,4 @@ def best_rows():
             "reading a batch and drawing its two views, preset best", "the whole training step",
             path / seconds, None, "share", seconds=path,
         ),
-    ]  # fmt: skip
-
-
-def rows():
-    paper = trainer("paper")
-    seconds, minutes = whole_training(paper), minutes_to_80_percent()
-    return [
-        row(
-            "time to 80 % at 291 labels: two epochs of the preset best",
-            "all 450 epochs of the preset paper, from its measured exact step",
-            seconds / 60 / minutes, 300, seconds=60 * minutes, baseline_seconds=seconds,
-        ),
-        *best_rows(),
     ]  # fmt: skip

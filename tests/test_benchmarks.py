@@ -67,12 +67,6 @@ def test_the_form_in_two_operations_is_the_same_step(monkeypatch):
     torch.testing.assert_close(loss(), expected)
 
 
-def test_a_whole_training_is_its_steps(monkeypatch):
-    of = tasks.trainer("quick", epochs=2, batch_size=100)
-    monkeypatch.setattr(training, "medians", lambda function, repeats: [0.5])
-    assert training.whole_training(of) == 0.5 * 2 * 1000
-
-
 def test_profile_names_the_largest_parts():
     a = torch.rand(300, 300)
     found = profile(lambda: (a @ a, a + 1), top=2)

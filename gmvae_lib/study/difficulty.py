@@ -17,7 +17,7 @@ from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.study.metrics import accuracy
-from gmvae_lib.study.rivals import BATCH, ConvolutionalNetwork
+from gmvae_lib.study.networks import BATCH, ConvolutionalNetwork
 from gmvae_lib.study.studies import DATA, split
 from gmvae_lib.vae.config import preset
 

@@ -19,7 +19,8 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import SoftDecoder
 from gmvae_lib.label.neighbours import adjacency, neighbour_decoder
 from gmvae_lib.study.label_draws import FILE, N_LABELS, SHA256, labelled_rows, read_draws
-from gmvae_lib.study.rivals import ConvolutionalNetwork, Spreading
+from gmvae_lib.study.networks import ConvolutionalNetwork
+from gmvae_lib.study.rivals import Spreading
 
 SET = "letters-100k"
 PIXEL_COUNTS = (73, 291, 728)  # a network takes a minute or two a draw

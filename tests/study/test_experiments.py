@@ -260,6 +260,41 @@ def test_summarise():
     assert np.isnan(found.loc[1, "low"])
 
 
+def test_tables_measured_apart_are_joined(letters, tmp_path, capsys):
+    q, y = letters
+    whole, first, second = (tmp_path / name for name in ("all.csv", "1.csv", "2.csv"))
+    pixels = np.round(q, 2)
+    sweep({"q": q}, y, {"q": decoders(q)}, [12], range(2), out=first, progress=False)
+    methods = {"pixels": {"net": SoftDecoder()}}
+    sweep({"pixels": pixels}, y, methods, [12, 60], range(2), out=second, progress=False)
+    before = pd.read_csv(first)
+    assert experiments.main([str(whole), str(first), str(second)]) == 0
+    assert f"{whole}: {len(before) + 4} cells" in capsys.readouterr().out
+    joined = pd.read_csv(whole)
+    pd.testing.assert_frame_equal(
+        joined[joined["method"] != "net"].reset_index(drop=True), before, check_exact=True
+    )
+    # the joined table knows the data of both: each goes on where it was
+    again = sweep({"pixels": pixels}, y, methods, [12, 60], range(2), out=whole, progress=False)
+    assert len(again) == 4
+    with pytest.raises(InputError, match="found pixels with sha256"):
+        sweep({"pixels": 1 - pixels}, y, methods, [12], [5], out=whole, progress=False)
+    # cells that are there stay
+    experiments.join(first, [whole])
+    assert pd.read_csv(first).equals(joined)
+
+
+def test_tables_of_other_data_are_not_joined(letters, tmp_path, capsys):
+    q, y = letters
+    for name, labels in (("1.csv", y), ("2.csv", (y + 1) % 6)):
+        methods = {"q": {"soft": SoftDecoder()}}
+        sweep({"q": q}, labels, methods, [12], [0], out=tmp_path / name, progress=False)
+    kept = (tmp_path / "1.csv").read_text()
+    assert experiments.main([str(tmp_path / "1.csv"), str(tmp_path / "2.csv")]) == 2
+    assert "found labels with sha256" in capsys.readouterr().err
+    assert (tmp_path / "1.csv").read_text() == kept
+
+
 def test_dropped_methods_make_room_for_a_new_posterior(letters, tmp_path):
     q, y = letters
     out = tmp_path / "sweep.csv"

@@ -9,7 +9,6 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import HardDecoder
 from gmvae_lib.label.neighbours import adjacency
 from gmvae_lib.study import clusterings, rivals
-from gmvae_lib.vae.config import GMVAEConfig
 
 MAKERS = {**rivals.on_embedding(), **rivals.by_self_training(None)}
 
@@ -183,46 +182,3 @@ def test_without_a_label_a_cluster_asks_the_nearest_centroid():
 def test_too_few_points_to_cluster(cluster):
     with pytest.raises(InputError, match=r"points: found shape \(5, 2\); expected \[N, D\]"):
         cluster(np.zeros((5, 2)), K=6)
-
-
-# ---- networks ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def bars():
-    """Pixels [60, 64] of 8x8 images with a bar at the left, in the middle or at the right."""
-    images = np.zeros((60, 8, 8), dtype=np.float32)
-    y = np.arange(60) % 3
-    for image, label in zip(images, y, strict=True):
-        image[:, 3 * label : 3 * label + 2] = 1
-    return images.reshape(60, 64), np.array(["l", "m", "r"])[y]
-
-
-CONFIG = GMVAEConfig(
-    K=3, z_dim=2, image_shape=(8, 8), encoder="conv", channels=(8, 8), features=16,
-    decoder_hidden=(8,), posterior="shared",
-)  # fmt: skip
-
-
-def test_a_convolutional_net_learns_from_labels(bars):
-    X, y = bars
-    net = rivals.ConvolutionalNetwork(CONFIG, steps=40)
-    predicted = clone(net).fit(X[:9], y[:9]).predict(X)
-    assert (predicted == y).mean() > 0.9
-    np.testing.assert_array_equal(predicted, clone(net).fit(X[:9], y[:9]).predict(X))
-
-
-def test_pseudo_labels_train_the_encoder(bars):
-    from gmvae_lib.label.neighbours import NeighbourDecoder, neighbour_graph
-    from gmvae_lib.vae.model import GMVAE
-
-    X, y = bars
-    q = np.eye(3, dtype=np.float32)[np.arange(60) % 3]
-    ring = (np.arange(60)[:, None] + [3, -3]) % 60  # next of the same letter
-    model = GMVAE(CONFIG)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    decoder = NeighbourDecoder(q, neighbour_graph(ring))
-    net = rivals.PseudoLabels(X, model, decoder, steps=40).fit([0, 1, 2], y[:3])
-    assert (net.predict(np.arange(60)) == y).mean() > 0.9
-    for name, value in model.state_dict().items():
-        assert (value == before[name]).all()  # the model is not touched

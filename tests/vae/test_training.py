@@ -261,6 +261,22 @@ def test_bad_train_configurations(changes):
         TrainConfig(**changes)
 
 
+def test_contrast_alone_trains_the_features_and_nothing_else(tiny, few):
+    """One weight above 0 is enough: the features of contrast alone are a rival of the book's."""
+    alone = replace(tiny[1], consistency_weight=0.0, epochs=1, generative_epochs=0)
+    trainer = Trainer(few.images, tiny[0], replace(alone, weight_decay=0.0), "cpu")
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    for _ in trainer.run():
+        pass
+    changed = {
+        name.split(".")[0]
+        for name, value in trainer.model.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert changed == {"encoder", "projection"}
+    assert np.isfinite(trainer.history[-1]["contrast"])
+
+
 def test_nearest_is_brute_force():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(60, 8)).astype(np.float32)

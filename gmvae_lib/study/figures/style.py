@@ -30,8 +30,10 @@ METHODS = {
     "hard": ("hard", VERMILION, "-", "s"),
     "hard (no fallback)": ("hard, no fallback", ORANGE, "--", "s"),
     "bayes": ("Bayes", GREEN, "-", "^"),
+    "convolutional net": ("convolutional network on the labels alone", BLACK, "-", "d"),
     "xgboost": ("XGBoost on pixels", BLACK, ":", "D"),
     "mlp": ("MLP on pixels", PURPLE, ":", "v"),
+    "mlp (article)": ("the article's MLP on pixels", PURPLE, "--", "v"),
     "logistic regression": ("logistic regression on pixels", GREY, ":", "x"),
 }
 
