@@ -10,7 +10,7 @@ from pathlib import Path
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.vae.runs import environment
 
-MODULES = ("theory", "step", "training", "inference", "studies", "growth", "intake")
+MODULES = ("theory", "step", "training", "inference", "studies", "growth", "intake", "afterwards")
 
 
 def main():

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.identity import identity_columns, match_labels
+from gmvae_lib.data.identity import identity_columns, is_set, match_labels
 from gmvae_lib.data.image_set import ImageSet
 from gmvae_lib.data.labels import guard
 from gmvae_lib.data.missing import has_label, plain_labels
@@ -117,10 +117,11 @@ class Collection:
         return self
 
     def _embedding_of(self, images, join=False) -> Embedding:
-        return embed_images(
-            *(self.model, images, NEIGHBOURS, self.learned, join),
-            **{"device": self.device, "progress": self.progress},
-        )
+        return embed_images(self._embed, images, NEIGHBOURS, self.learned, join, self.device)
+
+    def _embed(self, pictures):
+        """(q, features, goodness) of images; the model is made only if this is needed."""
+        return embed_and_judge(self.model, pictures, self.device, self.progress)
 
     @cached_property
     def model(self):
@@ -213,7 +214,7 @@ class Collection:
 
     def posterior(self, images) -> np.ndarray:
         """q(c|x) of images, float32 [n, K]."""
-        return embed_and_judge(self.model, images.images, self.device, self.progress)[0]
+        return self._embed(images.images)[0]
 
     def predict_proba(self, images):
         """(p(l|x), goodness) of images: [n, C] and float32 [n].
@@ -230,9 +231,7 @@ class Collection:
         fit[known] = self.embedding.fit[rows[known]]
         if len(new):
             pictures = images.images if len(new) == len(images) else images.images[new]
-            q, features, fit[new] = embed_and_judge(
-                self.model, pictures, self.device, self.progress
-            )
+            q, features, fit[new] = self._embed(pictures)
             proba[new] = self._ask(q, features)
         return proba, fit
 
@@ -289,6 +288,8 @@ class Collection:
 
         share : of them that are unlike, if that is known.
         """
+        if not len(images) or is_set(images, self.run.provenance.get("data")):
+            return None
         fit = None
         if self.embedding is not None and len(self.embedding) == len(images):
             same = np.array_equal(self.embedding.digests, images.digests)

@@ -207,7 +207,6 @@ def embedded(monkeypatch):
         counts.append(len(pictures))
         return original(model, pictures, *args, **kwargs)
 
-    monkeypatch.setattr(embedding, "embed_and_judge", counting)
     monkeypatch.setattr("gmvae_lib.collection.embed_and_judge", counting)
     return counts
 
@@ -414,7 +413,8 @@ def test_nothing_that_torch_does_is_needed_for_pictures_known_already(work):
     code = (
         "import sys; from gmvae_lib.__main__ import main\n"
         f"assert main('predict {work}/run {work}/labels.csv -o {work}/p.csv'.split()) == 0\n"
-        f"assert main('suggest {work}/run -o {work}/t.csv'.split()) == 0\n"
+        f"assert main('suggest {work}/run --page {work}/l.html -o {work}/t.csv'.split()) == 0\n"
+        f"assert main('report {work}/run {work}/labels.csv -o {work}/r.html'.split()) == 0\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,

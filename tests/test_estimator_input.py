@@ -376,13 +376,13 @@ def test_a_joined_collection_keeps_each_picture_once(letters):
     learned = model.collection_.embedding
     new = rendered_letters(10, seed=3)
     both = type(letters)(np.concatenate([letters.images[5:20], new.images]))
-    joined = embedding.embed_images(model.run_.model, both, 10, learned, join=True)
+    joined = embedding.embed_images(model.collection_._embed, both, 10, learned, join=True)
     assert len(joined) == N + 10
     assert np.array_equal(joined.q[:N], learned.q)
     assert joined.digests[N:].tolist() == new.digests.tolist()
     same = embedding.joined(learned, both)
     assert same.set_digest == joined.set_digest and same.digests.tolist() == joined.digests.tolist()
-    apart = embedding.embed_images(model.run_.model, both, 10, learned)
+    apart = embedding.embed_images(model.collection_._embed, both, 10, learned)
     assert np.array_equal(apart.q[:15], learned.q[5:20])
     alone = Collection(model.run_, learned)
     alone.set_labels([0, 1], ["a", "b"])

@@ -56,14 +56,13 @@ class Embedding:
         return np.array([self._row_of.get(str(digest), -1) for digest in digests], dtype=np.intp)
 
 
-def embed_images(
-    model, images, n_neighbours, known=None, join=False, device=None, progress=False
-) -> Embedding:
+def embed_images(embed, images, n_neighbours, known=None, join=False, device=None) -> Embedding:
     """Embed images, taking from ``known`` what it holds of them already.
 
     Parameters
     ----------
-    model : GMVAE
+    embed : function of images that gives their (q, features, goodness), as `embed_and_judge`; not
+        called where all images are known
     images : ImageSet, ShardedImages, or any object with their `images`, `digests`, `paths` and
         `provenance`; at least one
     n_neighbours : of each image
@@ -78,7 +77,7 @@ def embed_images(
     parts = [(known.q, known.features, known.fit)] if known is not None else []
     if len(new):
         pictures = images.images if len(new) == len(digests) else images.images[new]
-        parts.append(embed_and_judge(model, pictures, device, progress))
+        parts.append(embed(pictures))
         rows[new] = np.arange(n_known, n_known + len(new))
     elif not parts:
         raise InputError("images: found none, expected at least one")
@@ -261,9 +260,6 @@ def unlike_note(run, model, learned, images, fit=None, share=None) -> str | None
     images : ImageSet. fit : their `goodness`; by default that of `SAMPLE` of them is computed.
     share : of them that are `unlike`, if that is known.
     """
-    there = run.provenance.get("data", {})
-    if not len(images) or images.provenance.get("sha256", "") == there.get("sha256"):
-        return None
     if fit is None and share is None:
         rows = np.arange(0, len(images), -(-len(images) // SAMPLE))
         fit = embed_and_judge(model, images.images[rows])[2]
