@@ -56,6 +56,8 @@ class GMVAEClassifier(
     scaled in the same way, values beyond [0, 1] are cut off, and X on another scale is warned of.
 
     y holds -1, None, NaN or "" for rows without a label, as `data.missing.has_label` has it.
+    `score` leaves them out. What scikit-learn computes by itself takes -1 for a class:
+    scoring="accuracy", and VotingClassifier, BaggingClassifier or CalibratedClassifierCV.
 
     Parameters
     ----------
@@ -180,8 +182,11 @@ class GMVAEClassifier(
         check_is_fitted(self)
         at_random = None
         if y is None:
-            if not isinstance(labels, pd.DataFrame | LabelTable):
+            if isinstance(labels, str | os.PathLike):
                 labels = expanded(labels, "labels")
+            elif not isinstance(labels, pd.DataFrame | LabelTable):
+                found = type(labels).__name__
+                raise InputError(f"labels: found {found}, expected a CSV or a table, or rows and y")
             table = labels if isinstance(labels, LabelTable) else read_labels(labels)
             frame = labels
             labels, y, at_random, notes = self.collection_.match(table)
@@ -372,6 +377,14 @@ class GMVAEClassifier(
             number = isinstance(value, int | np.integer) and not isinstance(value, bool)
             if value is not None and (not number or value < 1):
                 raise InputError(f"{name}: found {value!r}, expected a whole number, at least 1")
+
+        if self.device is not None and not _usable(self.device):
+            raise InputError(
+                f"device: found {self.device!r}, expected one that torch can use here, like cpu"
+            )
+        seed = self.random_state
+        if isinstance(seed, int | np.integer) and not 0 <= seed < 2**63:
+            raise InputError(f"random_state: found {seed}, expected 0 to {2**63 - 1}")
 
     def _check_named(self):
         check_is_fitted(self)

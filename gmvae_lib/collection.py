@@ -206,7 +206,7 @@ class Collection:
         """What a label page asks for, of which `suggest` is the first batch: `label_queue`."""
         q, near = self.embedding.q, self.embedding.neighbours
         known = getattr(self, "labelled_", ()) if known is None else known
-        n = n or max(1, min(SUGGESTED, len(q) - len(known)))
+        n = max(1, min(SUGGESTED, len(q) - len(known))) if n is None else n
         near = near if near.shape[1] else None
         return label_queue(q, n, near, random, seed, known, batches)
 

@@ -1,5 +1,6 @@
 """The commands train, posterior, suggest, predict and report; each imports what it needs."""
 
+import json
 import logging
 import os
 import sys
@@ -300,8 +301,18 @@ def output(args, path, command, *inputs, argument="--out") -> Path:
     """A path that may be written to, see `data.outputs`; not over any input."""
     from gmvae_lib.data.outputs import output_path
 
-    inputs = [path for path in (args.images, *inputs) if isinstance(path, Path)]
+    images = args.images or pictures_of(args.run)
+    inputs = [path for path in (images, *inputs) if isinstance(path, Path)]
     return output_path(path, command, argument, inputs, args.run, args.force)
+
+
+def pictures_of(run) -> Path | None:
+    """Where the pictures lie that a run learned from, if that can be told before it is read."""
+    try:
+        about = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+        return Path(about["data"]["source"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def progress() -> bool:

@@ -21,7 +21,6 @@ HEADS = (
     (b"GIF8", "a GIF picture"),
     (b"II*\0", "a TIFF picture"),
     (b"MM\0*", "a TIFF picture"),
-    (b"BM", "a BMP picture"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "a gzip file"),
     (b"\x89HDF", "an HDF5 file"),
@@ -99,8 +98,7 @@ def _odd(suffix) -> bool:
 def _is_picture(path) -> bool:
     with open(path, "rb") as file:
         head = file.read(16)
-    what = kind_of(head) or ""
-    return head[4:12] == b"ftypavif" or (what.endswith("picture") and "BMP" not in what)
+    return head[4:12] == b"ftypavif" or (kind_of(head) or "").endswith("picture")
 
 
 def kind_of(head) -> str | None:
@@ -114,6 +112,8 @@ def kind_of(head) -> str | None:
     for start, what in HEADS:
         if head.startswith(start):
             return what
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "a BMP picture"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "a WebP picture"
     if head[4:8] == b"ftyp":

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from gmvae_lib.data.folders import PICTURE_SUFFIXES
 from gmvae_lib.data.storage import digest_of
-from gmvae_lib.errors import InputError
+from gmvae_lib.errors import InputError, one_line
 
 HEADER = ["path", "digest", "label", "reason"]
 UNLABELLED = "_unlabeled"  # FiftyOne's folder of pictures without a class
@@ -35,10 +35,16 @@ def read_json(path):
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path}: no JSON ({error}), expected labels") from None
-    if isinstance(content, dict) and isinstance(content.get("labels"), dict):
-        return _fiftyone(Path(path), content)
-    if isinstance(content, list) and content and all(isinstance(task, dict) for task in content):
-        return _label_studio(path, content)
+    try:
+        if isinstance(content, dict) and isinstance(content.get("labels"), dict):
+            return _fiftyone(Path(path), content)
+        if isinstance(content, list) and content and all(isinstance(t, dict) for t in content):
+            return _label_studio(path, content)
+    except (AttributeError, TypeError, LookupError) as error:
+        raise InputError(
+            f"{path}: found JSON of another form ({one_line(error)}), expected what Label Studio "
+            "or FiftyOne writes"
+        ) from None
     found = f"a list of {len(content)}" if isinstance(content, list) else type(content).__name__
     raise InputError(
         f"{path}: found {found}, expected Label Studio's list of tasks or FiftyOne's labels.json"

@@ -25,6 +25,7 @@ COLUMNS = {
     "label": ("label", "class", "labels", "category"),
     "reason": ("reason",),
 }
+PREDICTED = {"confidence", "unlike"}  # columns of predict's tables
 EXCEL, OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 
@@ -113,6 +114,8 @@ def read_labels(path) -> LabelTable:
             flagged.append(_entry(path, line, "", row))
     if not entries:
         raise InputError(f"{path}: found no label, expected at least one")
+    if PREDICTED <= {cell.casefold() for cell in header}:
+        notes.append(f"written by predict: its {len(entries)} labels count as given by a person")
     if none:
         found = ", ".join(f"{label!r} ({n} times)" for label, n in none.items())
         notes.append(f"found {found}, read as no label")
@@ -197,6 +200,9 @@ def _read_text(path):
             raise InputError(f"{path}: line {line}: found bytes, expected text") from None
         text = data.decode("cp1252", "replace")
         notes.append("read as Latin-1, since it is not UTF-8")
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(f"{path}: line {line}: found bytes, expected text")
     first, _, rest = text.partition("\n")
     skipped = 0
     if separator := re.fullmatch(r'"?sep=(.)"?[ \r]*', first, re.IGNORECASE):
@@ -216,7 +222,7 @@ def _rows(path, text, separator, skipped):
                 yield line, cells
             line = skipped + reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}: line {line}: no CSV ({error})") from None
+        raise InputError(f"{path}: line {line}: no CSV ({error}), expected cells of text") from None
 
 
 def _read_excel(path):

@@ -58,7 +58,15 @@ def plain_labels(y) -> np.ndarray:
     known = has_label(y)
     labels = _plain_array(y)[0][known]
     if labels.dtype.kind == "O":
-        labels = np.array(labels.tolist()) if len(labels) else np.zeros(0, dtype=np.int64)
+        kinds = {isinstance(label, str | bytes) for label in labels}
+        if len(kinds) > 1:
+            raise InputError("y: found texts and numbers, expected labels of one kind")
+        try:
+            labels = np.array(labels.tolist()) if len(labels) else np.zeros(0, dtype=np.int64)
+        except ValueError:  # lists of different lengths
+            pass
+        if labels.ndim != 1 or labels.dtype.kind == "O":
+            raise InputError(f"y: found {type(labels[0]).__name__}, expected texts or numbers")
     return labels
 
 

@@ -12,6 +12,7 @@ import unicodedata
 import zipfile
 from pathlib import Path
 
+from gmvae_lib.data.folders import kind_of
 from gmvae_lib.data.storage import expanded, file_digest, write_atomically
 from gmvae_lib.errors import InputError
 
@@ -23,8 +24,9 @@ COLUMNS = {
 }
 GENERATOR = b'<meta name="generator" content="gmvae_lib'  # in the head of our pages
 RUN_FILES = (
-    *("config.json", "weights.safetensors", "history.csv", "posterior.npz", "provenance.json"),
-    *("embedding.safetensors", "written.json", "checkpoint.safetensors", "bad_batch.npz"),
+    *("config.json", "weights.safetensors", "history.csv", "posterior.npz"),
+    *("embedding.safetensors", "provenance.json"),
+    *("written.json", "checkpoint.safetensors", "bad_batch.npz"),
 )
 RUN_MARKS = ("provenance.json", "checkpoint.safetensors")  # one of them is in every run's folder
 PICTURES = re.compile(r"\.(png|jpe?g|jfif|gif|bmp|tiff?|webp|avif|p[gpbn]m|npy)", re.IGNORECASE)
@@ -42,7 +44,7 @@ def output_path(out, command, argument="--out", inputs=(), run=None, force=False
     argument : what the user calls it
     inputs : paths of the files and folders that the command reads
     run : folder of the run, which knows what was written before
-    force : overwrite another file, too, unless it holds labels
+    force : overwrite another file, too, unless it holds labels or is a picture
 
     Raises
     ------
@@ -74,10 +76,13 @@ def output_path(out, command, argument="--out", inputs=(), run=None, force=False
         )
     head = _head(out)
     writer = _writer(out, head)
-    if head and writer is None and _may_hold_labels(head):
+    precious = "labels" if writer is None and _may_hold_labels(out, head) else None
+    if precious is None and (kind_of(head) or "").endswith("picture"):
+        precious = "a picture"
+    if precious:
         raise InputError(
-            f"{argument}: found {out}, which holds labels, expected another file: labels are never "
-            "overwritten"
+            f"{argument}: found {out}, which holds {precious}, expected another file: labels and "
+            "pictures are never overwritten"
         )
     edited = run is not None and _edited(run, out)
     if head and not force and (writer != command or edited):
@@ -165,10 +170,16 @@ def _writer(path, head: bytes) -> str | None:
     return None
 
 
-def _may_hold_labels(head: bytes) -> bool:
-    """Whether it is a workbook, or its first line names a column as those of labels are named."""
-    workbook = head.startswith(b"PK\x03\x04") and b"[Content_Types].xml" in head
-    return workbook or any(LABEL_LIKE.search(name) for name in _columns(head))
+def _may_hold_labels(path, head: bytes) -> bool:
+    """Whether it is a workbook, or a column or an array in it is named as labels are named."""
+    names = _columns(head)
+    if head.startswith(b"PK\x03\x04"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name.removesuffix(".npy").casefold() for name in archive.namelist()]
+        except (OSError, zipfile.BadZipFile):  # half a workbook is precious, too
+            return b"[Content_Types].xml" in head
+    return "[content_types].xml" in names or any(LABEL_LIKE.search(name) for name in names)
 
 
 def _columns(head: bytes) -> list[str]:

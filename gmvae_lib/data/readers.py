@@ -4,6 +4,7 @@ import os
 import string
 import zipfile
 import zlib
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -41,9 +42,14 @@ def load_torchvision(name, data_dir, download) -> ImageSet:
     root = Path(data_dir or os.environ.get("EMNIST_ROOT") or DEFAULT_DATA_DIR).expanduser()
     emnist = name == "emnist-letters"
     dataset = partial(datasets.EMNIST, split="letters") if emnist else datasets.MNIST
+    raw = root / ("EMNIST" if emnist else "MNIST") / "raw"
+    missing = [folder for folder in (raw, raw.parent, root) if not folder.exists()]
     try:
         parts = [dataset(root, train=train, download=download) for train in (True, False)]
     except TORCHVISION_ERRORS as error:
+        for folder in missing:  # what torchvision made for a download that failed
+            with suppress(OSError):
+                folder.rmdir()
         raise InputError(_missing_data_message(name, root, download, error)) from error
     images = np.concatenate([part.data.numpy() for part in parts])
     labels = np.concatenate([part.targets.numpy() for part in parts])

@@ -91,7 +91,7 @@ class ShardedImages:
         """Name, shape and sha256 of the bytes of all images, one read through the files."""
         digest = hashlib.sha256()
         for start in range(0, len(self), ROWS_AT_ONCE):
-            digest.update(self[start : start + ROWS_AT_ONCE])
+            digest.update(self._checked(self[start : start + ROWS_AT_ONCE]))
         return {
             "name": self.source.stem,
             "source": str(self.source),
@@ -101,6 +101,19 @@ class ShardedImages:
             "labels": False,
             "sha256": digest.hexdigest(),
         }
+
+    def _checked(self, rows) -> np.ndarray:
+        """Rows that a training could not use are refused here, where the file can be named."""
+        low, high = (0, 1) if rows.dtype.kind != "f" else (rows.min(), rows.max())
+        if not np.isfinite([low, high]).all():
+            raise InputError(
+                f"{self.source}: found NaN or infinite values, expected finite numbers"
+            )
+        if self.ndim > 2 and (low < 0 or high > 1):
+            raise InputError(
+                f"{self.source}: found values {low:.4g} to {high:.4g}, expected 0 to 1"
+            )
+        return rows
 
     @cached_property
     def digests(self) -> np.ndarray:

@@ -70,6 +70,8 @@ def expanded(path, argument="path") -> Path:
     """
     if not os.fspath(path):
         raise InputError(f"{argument}: found an empty path, expected the name of a file or folder")
+    if "\0" in os.fspath(path):
+        raise InputError(f"{argument}: found {os.fspath(path)!r}, expected no zero character in it")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:

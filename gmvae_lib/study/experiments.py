@@ -64,7 +64,7 @@ def draw_labelled(n_total, n_labels, seed):
 
 
 def summarise(table, confidence=0.95):
-    """Mean accuracy and t interval over seeds.
+    """Mean accuracy and t interval over seeds, cut off at 0 and 1.
 
     Parameters
     ----------
@@ -79,7 +79,8 @@ def summarise(table, confidence=0.95):
         (method, n_labels, *mean_and_interval(group["accuracy"], confidence), len(group))
         for (method, n_labels), group in table.groupby(["method", "n_labels"])
     ]
-    return pd.DataFrame(rows, columns=["method", "n_labels", "mean", "low", "high", "n_seeds"])
+    found = pd.DataFrame(rows, columns=["method", "n_labels", "mean", "low", "high", "n_seeds"])
+    return found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))
 
 
 def decoded(q, neighbours):

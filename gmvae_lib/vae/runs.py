@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gmvae_lib.data.outputs import RUN_FILES, RUN_MARKS
 from gmvae_lib.data.storage import (
     expanded,
     file_digest,
@@ -119,9 +120,10 @@ def save_run(run: Run, path, further: tuple[str, ...] = ()) -> Path:
     import pandas as pd
 
     path = expanded(path)
+    config = {"model": asdict(run.model_config), "training": asdict(run.train_config)}
+    refuse_foreign(path, config)
     path.mkdir(parents=True, exist_ok=True)
     (path / "embedding.safetensors").unlink(missing_ok=True)  # as another model saw its images
-    config = {"model": asdict(run.model_config), "training": asdict(run.train_config)}
     write_atomically(
         path / "config.json", lambda p: p.write_text(json.dumps(config, indent=1) + "\n")
     )
@@ -146,6 +148,22 @@ def save_run(run: Run, path, further: tuple[str, ...] = ()) -> Path:
     )
     run.path = path
     return path
+
+
+def refuse_foreign(path, config) -> None:
+    """Refuse a folder without a run that has files of the names of a run's: they are not ours.
+
+    config : JSON-able, as in config.json. A run of that configuration that was cut off is ours.
+    """
+    if any((path / name).exists() for name in RUN_MARKS):
+        return
+    there = [name for name in RUN_FILES[:5] if (path / name).exists()]
+    try:
+        ours = json.loads((path / "config.json").read_text()) == json.loads(json.dumps(config))
+    except (OSError, ValueError):
+        ours = False
+    if there and not ours:
+        raise InputError(f"{path}: found {', '.join(there)} of no run, expected a new folder")
 
 
 def load_run(path) -> Run:

@@ -23,7 +23,7 @@ from gmvae_lib.vae.loss import Loss, draws
 from gmvae_lib.vae.model import GMVAE, as_pixels, embed_batches
 from gmvae_lib.vae.nearest import nearest
 from gmvae_lib.vae.rows import Rows, scratch, to_device
-from gmvae_lib.vae.runs import Run, environment, load_run, save_run
+from gmvae_lib.vae.runs import Run, environment, load_run, refuse_foreign, save_run
 
 MOST_WEIGHTS = 250_000_000  # 4 GB with gradients and the state of Adam
 BAD_BATCH = "bad_batch.npz"  # the rows and images over which the loss ceased to be a number
@@ -161,6 +161,8 @@ def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
         )
         require_same(out, run.provenance.get("data", {}), provenance["data"])
         return run
+    config = {"model": asdict(model_config), "training": asdict(train_config)}
+    refuse_foreign(out, config)
     out.mkdir(parents=True, exist_ok=True)
     return None
 

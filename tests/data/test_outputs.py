@@ -74,7 +74,7 @@ def test_a_command_overwrites_what_it_wrote_itself(tmp_path, suggested, predicte
     write_table(tmp_path / "of_array.csv", suggested.drop(columns="path").assign(set="0e"))
     np.savez(tmp_path / "q.npz", q=np.zeros((2, 3), np.float32))
     np.save(tmp_path / "q.npy", np.zeros((2, 3), np.float32))
-    np.savez(tmp_path / "other.npz", q=np.zeros(3), labels=np.zeros(3))
+    np.savez(tmp_path / "other.npz", q=np.zeros(3), more=np.zeros(3))
     np.save(tmp_path / "images.npy", np.zeros((2, 3, 3), np.uint8))
     (tmp_path / "empty").touch()
     own = {

@@ -110,9 +110,10 @@ class Person:
                 self.click(cells.nth(place))
             else:
                 down, right = place // COLUMNS - at // COLUMNS, place % COLUMNS - at % COLUMNS
-                # along the row first: the last row may be too short to go down in this column
-                self.press(*["ArrowRight" if right > 0 else "ArrowLeft"] * abs(right))
-                self.press(*["ArrowDown" if down > 0 else "ArrowUp"] * abs(down), " ")
+                along = ["ArrowRight" if right > 0 else "ArrowLeft"] * abs(right)
+                across = ["ArrowDown" if down > 0 else "ArrowUp"] * abs(down)
+                # the last row may be short: into it along the row first, out of it upwards first
+                self.press(*(across + along if down < 0 else along + across), " ")
                 at = place
         guess = self.page.locator("#guess-label")
         if guess.is_visible() and guess.inner_text() == label:

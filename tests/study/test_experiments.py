@@ -295,6 +295,13 @@ def test_tables_of_other_data_are_not_joined(letters, tmp_path, capsys):
     assert (tmp_path / "1.csv").read_text() == kept
 
 
+def test_intervals_of_an_accuracy_stay_within_zero_and_one():
+    for accuracy in ([0.03, 0.9], [0.5, 1.0], [0.0, 0.2]):
+        table = pd.DataFrame({"method": "soft", "n_labels": 9, "accuracy": accuracy})
+        found = summarise(table).loc[0]
+        assert 0 <= found["low"] < found["mean"] < found["high"] <= 1
+
+
 def test_dropped_methods_make_room_for_a_new_posterior(letters, tmp_path):
     q, y = letters
     out = tmp_path / "sweep.csv"
