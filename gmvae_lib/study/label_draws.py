@@ -95,10 +95,10 @@ def main(argv=None) -> int:
     try:
         from gmvae_lib.vae.runs import load_run
 
+        if args.write and args.file.exists():
+            raise InputError(f"{args.file}: found a file, expected a new name: draws are fixed")
         made = make(load_run(args.run))
         if args.write:
-            if args.file.exists():
-                raise InputError(f"{args.file}: found a file, expected a new name: draws are fixed")
             write_npz(args.file, made)
             print(f"{args.file}: sha256 {file_digest(args.file)}")
             return 0

@@ -262,3 +262,35 @@ def test_an_entry_resumes_and_is_scored(tmp_path, draws, truth, at_root, capsys)
     commonest = np.bincount(truth[labelled]).argmax()
     expected = np.delete(truth == commonest, labelled).mean()
     assert f"{expected:.4f}" in capsys.readouterr().out
+
+
+# ---- the file's own command ---------------------------------------------------------------------
+
+
+def test_the_draws_are_compared_and_never_overwritten(
+    tmp_path, at_root, capsys, draws, monkeypatch
+):
+    chosen = draws["letters-100k.chosen"].copy()
+    chosen[:91] = -1  # an eighth of them
+    monkeypatch.setattr(label_draws, "chosen_images", lambda run: chosen)
+    assert label_draws.main([]) == 0
+    said = capsys.readouterr().out
+    assert said.count("100.00%") == 2 and "letters-100k.chosen [728]: 87.50%" in said
+    kept = tmp_path / "draws.npz"
+    kept.write_bytes(b"mine")
+    assert label_draws.main(["--write", "--file", str(kept)]) == 2
+    assert "found a file, expected a new name" in capsys.readouterr().err
+    assert kept.read_bytes() == b"mine"
+    assert label_draws.main(["--run", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--draws", "none.npz"], ["--run", "none"], ["--data", "none.idx"]]
+)
+def test_entries_end_in_one_line_and_2(arguments, tmp_path, at_root, capsys):
+    from gmvae_lib.study import entries
+
+    assert entries.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
