@@ -1,4 +1,4 @@
-"""The image of Figure 2: soft decoding right, hard decoding wrong."""
+"""Where soft and hard decoding differ: the image of Figure 2, and counts over all images."""
 
 from dataclasses import dataclass
 
@@ -88,6 +88,59 @@ def find_disagreement(q, y, labelled, min_posterior=0.1, min_components=3, n_sho
         classes=hard.classes_,
         n_candidates=len(candidates),
     )
+
+
+def count_disagreements(q, y, labelled, min_posterior=0.1, min_components=3) -> dict:
+    """Unlabelled images on which one of the two rules is right, by what tells them apart.
+
+    Hard has the nearest fallback. ``corrected`` are those on which soft is right and hard wrong,
+    ``spoiled`` the reverse. Each is the sum of four parts that exclude each other:
+
+    - ``_unlabelled``: the most likely component has no labelled image;
+    - ``_mass``: it has, but holds less of q(c|x) than the components that vote for soft's answer.
+      This is the article's explanation, and that of its Figure 2;
+    - ``_tie``: otherwise, and two letters have equally many votes in it, of which hard takes the
+      first in the alphabet;
+    - ``_rate``: otherwise. Soft divides by the number of labels of a letter, hard does not.
+
+    ``corrected_example`` counts those of ``corrected_mass`` that `find_disagreement` would accept,
+    with ``min_components`` components above ``min_posterior``.
+
+    Parameters
+    ----------
+    q : array [N, K]
+    y : int array [N], true labels
+    labelled : int array [n], the images whose labels both rules are fitted on
+    """
+    q, y = np.asarray(q), np.asarray(y)
+    rows = np.setdiff1d(np.arange(len(y)), labelled)
+    hard = HardDecoder(fallback="nearest").fit(q[labelled], y[labelled])
+    soft = SoftDecoder().fit(q[labelled], y[labelled])
+    says_hard, says_soft = hard.predict(q[rows]), soft.predict(q[rows])
+    differ = (says_hard == y[rows]) != (says_soft == y[rows])
+    rows, says_soft = rows[differ], says_soft[differ]
+    q, corrected = q[rows], says_soft == y[rows]
+    counts = hard.component_count_  # [C, K]
+    has_votes, most = counts.any(axis=0), counts.max(axis=0)
+    vote = hard.classes_[counts.argmax(axis=0)]
+    top = q.argmax(axis=1)
+    for_soft = (q * (has_votes & (vote == says_soft[:, None]))).sum(axis=1)
+    tied = ((counts == most).sum(axis=0) > 1)[top]
+    mass = has_votes[top] & (for_soft > q.max(axis=1)) & (vote[top] != says_soft)
+    tie = has_votes[top] & ~mass & tied
+    parts = {
+        "unlabelled": ~has_votes[top],
+        "mass": mass,
+        "tie": tie,
+        "rate": has_votes[top] & ~mass & ~tie,
+    }
+    example = mass & ((q > min_posterior).sum(axis=1) >= min_components)
+    found = {}
+    for name, those in (("corrected", corrected), ("spoiled", ~corrected)):
+        found[name] = int(those.sum())
+        found |= {f"{name}_{part}": int((those & mask).sum()) for part, mask in parts.items()}
+    found["corrected_example"] = int((corrected & example).sum())
+    return found
 
 
 def draw_disagreements(q, y, labelled, n, seed=0):

@@ -1,0 +1,139 @@
+"""The article's model, trained as the article says: its decoders, its samples, its corrections.
+
+``python -m gmvae_lib.study.article`` measures the decoders on q of the published run of the
+article's public architecture (results/article-public) and of every run named with ``--also``, and
+writes results/article_sweep.csv; then it counts what soft corrects and spoils on that run and on
+the book's own, and writes results/corrections.csv. Both resume from ``--work``.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from gmvae_lib.data.storage import read_npz, write_atomically
+from gmvae_lib.errors import InputError
+from gmvae_lib.label.decoding import decoders
+from gmvae_lib.study.disagreement import count_disagreements
+from gmvae_lib.study.experiments import draw_labelled, label_counts, sweep
+from gmvae_lib.vae.runs import load_run, unpack_posterior
+
+PUBLIC = "article-public"
+BOOK = "letters100k"
+SWEEP = "article_sweep.csv"
+CORRECTIONS = "corrections.csv"
+DRAWS = 100  # of the labels; seeds from 0, as in sweep.csv
+DRAWS_ALSO = 40
+COUNTS_CORRECTED = (73, 291)
+
+
+def sampler(run):
+    """The model of a run whose weights hold the prior and the decoder only, for `GMVAE.sample`.
+
+    Its encoder has random weights: it can draw images, and knows nothing of given ones.
+
+    Raises
+    ------
+    InputError
+        If weights of the prior or the decoder are missing or of another size.
+    """
+    import torch
+
+    from gmvae_lib.vae.model import GMVAE
+
+    with torch.random.fork_rng(devices=[]):
+        model = GMVAE(run.model_config)
+    own = model.state_dict()
+    for name, value in own.items():
+        if name.startswith(("prior", "decoder")):
+            if name not in run.state or run.state[name].shape != tuple(value.shape):
+                raise InputError(f"{run.path}: found no weights {name} that fit, expected them")
+            own[name] = torch.from_numpy(np.array(run.state[name], dtype=np.float32))
+    model.load_state_dict(own)
+    return model.eval()
+
+
+def posterior_of(path):
+    """(q [N, K], labels [N]) of a run's folder, which need not hold its weights."""
+    columns = read_npz(Path(path) / "posterior.npz", ("labels",))
+    return unpack_posterior(columns), columns["labels"].astype(np.int64)
+
+
+def sweep_models(models, work, draws, n_jobs=None, progress=True) -> pd.DataFrame:
+    """Accuracy of the decoders on q: method, model, n_labels, seed, accuracy.
+
+    models : dict of name to (q, y). draws : dict of name to the number of draws of the labels.
+    work : folder of one CSV a model, by which a repeated call resumes.
+    """
+    Path(work).mkdir(parents=True, exist_ok=True)
+    tables = []
+    for name, (q, y) in models.items():
+        table = sweep(
+            {"q": q},
+            y,
+            {"q": decoders(q)},
+            sorted({*label_counts(len(y)), *(n for n in (100,) if n < len(y))}),
+            range(draws[name]),
+            out=Path(work) / f"{name.replace(' ', '-')}.csv",
+            n_jobs=n_jobs,
+            progress=progress,
+        )
+        tables.append(table.assign(model=name))
+    found = pd.concat(tables, ignore_index=True)
+    return found[["method", "model", "n_labels", "seed", "accuracy"]]
+
+
+def corrections(models, n_labels=COUNTS_CORRECTED, draws=DRAWS, progress=True) -> pd.DataFrame:
+    """`count_disagreements` for each model, number of labels and draw: a row each."""
+    rows = []
+    cells = [(name, n, seed) for name in models for n in n_labels for seed in range(draws)]
+    for name, n, seed in tqdm(cells, desc="corrections", disable=not progress):
+        q, y = models[name]
+        counts = count_disagreements(q, y, draw_labelled(len(y), n, seed))
+        rows.append({"model": name, "n_labels": n, "seed": seed, **counts})
+    return pd.DataFrame(rows)
+
+
+def _write(path, table):
+    text = table.to_csv(index=False)
+    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m gmvae_lib.study.article",
+        description=__doc__.split("\n\n")[0],
+        epilog="example: python -m gmvae_lib.study.article --also 'ReLU, seed 0=RUN'",
+    )
+    parser.add_argument(
+        "--also", nargs="*", default=[], metavar="NAME=FOLDER", help="further runs for the sweep"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--work", type=Path, default=Path("runs/article"))
+    parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--quiet", action="store_true")
+    args = parser.parse_args(argv)
+    further = dict(pair.partition("=")[::2] for pair in args.also)
+    public = posterior_of(args.results / PUBLIC)
+    models = {"public": public} | {name: posterior_of(path) for name, path in further.items()}
+    draws = dict.fromkeys(further, min(args.draws, DRAWS_ALSO)) | {"public": args.draws}
+    found = sweep_models(models, args.work, draws, args.jobs, not args.quiet).round(5)
+    if (args.results / SWEEP).exists():  # of runs that are not at hand this time
+        before = pd.read_csv(args.results / SWEEP)
+        found = pd.concat([found, before[~before["model"].isin(models)]], ignore_index=True)
+    _write(args.results / SWEEP, found)
+    shown = found[found["n_labels"].isin((73, 291, 728))]
+    shown = shown.groupby(["model", "method", "n_labels"])["accuracy"].agg(["mean", "std", "count"])
+    print(shown.round(4).to_string())
+    run = load_run(args.results / BOOK)
+    both = {"article": public, "book": (run.posterior, run.labels)}
+    counted = corrections(both, draws=args.draws, progress=not args.quiet)
+    _write(args.results / CORRECTIONS, counted)
+    print(counted.groupby(["model", "n_labels"]).mean().drop(columns="seed").round(1).to_string())
+
+
+if __name__ == "__main__":
+    main()
