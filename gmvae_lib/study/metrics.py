@@ -236,7 +236,7 @@ def labels_at_accuracy_interval(
     Parameters
     ----------
     curve : (n_labels [M], accuracy [S, M])
-        Accuracy of S seeds at each label count.
+        Accuracy of S seeds at each label count, nan where it was not measured.
     target : float
     against : (n_labels [M'], accuracy [S', M']), optional
         A second curve. Given it, the quantity is the ratio of its number of labels to that of
@@ -262,7 +262,7 @@ def labels_at_accuracy_interval(
 
     def quantity(drawn):
         first, second = (
-            labels_at_accuracy(n_labels, accuracy[rows].mean(axis=0), target)
+            _mean_crossing(n_labels, accuracy[rows], target)
             for (n_labels, accuracy), rows in zip(curves, drawn, strict=True)
         )
         return first if against is None else second / first
@@ -275,8 +275,36 @@ def labels_at_accuracy_interval(
         return drawn, drawn if n_others == n_seeds else rng.integers(0, n_others, n_others)
 
     resampled = [quantity(draw()) for _ in range(n_resamples)]
-    reached = np.nan_to_num(resampled, nan=np.inf)
+    return float(quantity((slice(None), slice(None)))), *percentiles(resampled, confidence)
+
+
+def percentiles(resampled, confidence=0.95):
+    """Bounds (low, high) that hold the middle of resampled values; nan counts as inf."""
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     # no interpolation between resamples: with inf among them it would give nan
-    low, high = np.quantile(reached, tails, method="nearest")
-    return float(quantity((slice(None), slice(None)))), float(low), float(high)
+    low, high = np.quantile(np.nan_to_num(resampled, nan=np.inf), tails, method="nearest")
+    return float(low), float(high)
+
+
+def crossings(curve, target, n_resamples=2000, seed=0):
+    """Number of labels at a target accuracy: of the data, then of resampled seeds.
+
+    For ratios of methods whose seeds differ; otherwise see `labels_at_accuracy_interval`.
+
+    Returns
+    -------
+    float array [1 + n_resamples], inf where the target is not reached
+    """
+    n_labels, accuracy = np.asarray(curve[0]), np.asarray(curve[1], dtype=float)
+    rng = np.random.default_rng(seed)
+    drawn = [slice(None), *rng.integers(0, len(accuracy), (n_resamples, len(accuracy)))]
+    found = [_mean_crossing(n_labels, accuracy[rows], target) for rows in drawn]
+    return np.nan_to_num(found, nan=np.inf)
+
+
+def _mean_crossing(n_labels, accuracy, target):
+    """Where the mean over the seeds measured reaches the target: accuracy [S, M] may hold nan."""
+    measured = np.isfinite(accuracy).sum(axis=0)
+    known = measured > 0
+    mean = np.nansum(accuracy[:, known], axis=0) / measured[known]
+    return labels_at_accuracy(n_labels[known], mean, target)

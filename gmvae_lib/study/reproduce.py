@@ -29,6 +29,7 @@ from gmvae_lib.study.experiments import (
 )
 from gmvae_lib.study.latent_maps import make_maps, save_maps
 from gmvae_lib.study.prediction import predicted_and_measured
+from gmvae_lib.study.published import CHOOSING, PREDICTION, STUDIES, write_claims
 from gmvae_lib.study.styles import caption, figure_1_components, style_table
 from gmvae_lib.vae.runs import load_run, save_run
 
@@ -38,9 +39,6 @@ STEPS = (
 )  # fmt: skip
 PUBLISHED = Path("results")
 RUN = "letters100k"
-STUDIES = "studies.csv"
-PREDICTION = "prediction.csv"
-CHOOSING = "choosing.csv"
 SEEDS = range(20)  # draws of the labels
 BASELINE_SEEDS = range(5)  # of them, for baselines: some take minutes a cell
 
@@ -87,75 +85,6 @@ def write_prediction(results: Path, n_jobs: int):
     summary = summarise(pd.read_csv(results / "sweep.csv"))
     table = predicted_and_measured(run.posterior, run.labels, summary, n_jobs)
     write_atomically(results / PREDICTION, lambda p: table.to_csv(p, index=False))
-
-
-def write_claims(results: Path):
-    """Write claims.json and targets.json from the published run and the sweep."""
-    import pandas as pd
-
-    run, table = load_run(results / RUN), pd.read_csv(results / "sweep.csv")
-    for name, rows in (
-        ("claims.json", claims.claims_table(run, table)),
-        ("targets.json", targets(results, table)),
-    ):
-        text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-        write_atomically(results / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))
-    summary = summarise(table)
-    (results / "figures").mkdir(exist_ok=True)
-    figure = figures.figure_3(summary, len(run.labels), run.model_config.K)
-    figure.savefig(results / "figures" / "figure3.png", dpi=110)
-    readme = Path("README.md")
-    if results == PUBLISHED and readme.is_file():  # only the published table belongs there
-        text = with_results(readme.read_text(encoding="utf-8"), readme_table(summary, run))
-        write_atomically(readme, lambda p: p.write_text(text, encoding="utf-8"))
-
-
-def targets(results: Path, table) -> list[dict]:
-    """Rows of targets.json; those of own images and of a GPU where they were measured."""
-    import pandas as pd
-
-    others = [pd.read_csv(results / name) for name in (STUDIES, PREDICTION, CHOOSING)]
-    rows = claims.targets_table(table, *others)
-    for name, of in (("loop.json", claims.loop_targets), ("gpu.json", claims.gpu_targets)):
-        if (results / name).is_file():
-            rows += of(json.loads((results / name).read_text()))
-    return rows
-
-
-def readme_table(summary, run) -> str:
-    """The README's table: accuracy with intervals, by method and number of labels."""
-    counts = (73, 291, 728, round(0.07 * len(run.labels)))
-    cells = summary.set_index(["method", "n_labels"])
-
-    def cell(method, n):
-        if (method, n) not in cells.index:
-            return "–"
-        mean, low, high = 100 * cells.loc[(method, n), ["mean", "low", "high"]]
-        return f"{mean:.1f} ({low:.1f} to {high:.1f})"
-
-    lines = [
-        "| accuracy, % | " + " | ".join(f"{n:,} labels" for n in counts) + " |",
-        "|:--|" + "--:|" * len(counts),
-        *(
-            f"| {label} | " + " | ".join(cell(method, n) for n in counts) + " |"
-            for method, (label, *_) in figures.METHODS.items()
-        ),
-        "",
-        f"On the images that got no label, of {len(run.labels):,} EMNIST letters; mean and 95 % "
-        f"interval over {len(SEEDS)} draws of the labels ({len(BASELINE_SEEDS)} for the methods "
-        f"on pixels), one model seed; run of "
-        f"{run.provenance['training']['date'][:10]}.",
-    ]
-    return "\n".join(lines)
-
-
-def with_results(text: str, table: str) -> str:
-    """The README's text with the table inserted between its two markers."""
-    start, end = "<!-- results: ", "<!-- /results -->"
-    if start not in text or end not in text:
-        raise InputError(f"README.md: found no markers {start!r} and {end!r}, expected both")
-    head = text[: text.index("\n", text.index(start)) + 1]
-    return f"{head}\n{table}\n\n{text[text.index(end) :]}"
 
 
 def draw_pictures(images, results: Path):
@@ -355,7 +284,9 @@ def reproduce(args):
     if "prediction" in args.steps:
         write_prediction(args.results, args.jobs)
     if "claims" in args.steps:
-        write_claims(args.results)
+        # only the published table belongs into README
+        readme = Path("README.md") if args.results == PUBLISHED else None
+        write_claims(args.results, readme)
     if "pictures" in args.steps:
         draw_pictures(images, args.results)
 

@@ -6,8 +6,9 @@ leaves out the models. Here every model meets every draw:
     accuracy[m, d] = mean + model_m + draw_d + rest_md
 
 ``python -m gmvae_lib.study.two_way FOLDER --labels IDX`` reads the posteriors that the part
-``models`` of ``benchmarks.gpu`` wrote, measures the decoders and writes results/two_way.csv. It
-resumes after an interruption.
+``models`` of ``benchmarks.gpu`` wrote, measures the decoders and writes results/two_way.csv, and
+beside it two_way_cells.npz with the accuracy of every model and draw. It resumes after an
+interruption.
 """
 
 import argparse
@@ -19,22 +20,28 @@ import pandas as pd
 from scipy.stats import t
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import read_npz, write_atomically
+from gmvae_lib.data.storage import read_npz, write_atomically, write_npz
 from gmvae_lib.errors import InputError
 from gmvae_lib.study.experiments import decoded, sweep
-from gmvae_lib.study.metrics import purity
+from gmvae_lib.study.metrics import labels_at_accuracy, purity
 from gmvae_lib.vae.runs import unpack_posterior
 
-N_LABELS = (73, 100, 291, 728)
+N_LABELS = {  # by the decoders' input; the crossing of 80 % lies between 100 and 291
+    "q": (73, 100, 146, 291, 728),
+    "smoothed": (73, 100, 291, 728),
+    "rows": (73, 100, 291, 728),
+}
 DRAWS = {"q": 100, "smoothed": 20, "rows": 20}  # of the labels; the last two take seconds a cell
 OUT = Path("results/two_way.csv")
+CELLS = "two_way_cells.npz"
 
 
 class TwoWay(NamedTuple):
     """Crossed random effects: what varies, and the intervals that follow, all in accuracy.
 
     ``low`` to ``high`` covers the mean over all models and draws; ``one_low`` to ``one_high`` what
-    one new model gives with one new draw, which is what a reader will see.
+    one new model gives with one new draw, which is what a reader will see. Both are 95 % intervals
+    unless another confidence was asked for.
     """
 
     mean: float
@@ -136,7 +143,7 @@ def measure(folder, y, work, n_labels=N_LABELS, draws=DRAWS, n_jobs=1) -> pd.Dat
                 {kind: features[kind]},
                 y,
                 {kind: methods[kind]},
-                n_labels,
+                n_labels[kind],
                 range(n_draws),
                 out=Path(work) / f"model{seed}-{kind}.csv",
                 n_jobs=n_jobs,
@@ -149,11 +156,55 @@ def measure(folder, y, work, n_labels=N_LABELS, draws=DRAWS, n_jobs=1) -> pd.Dat
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
     """One row for each method and number of labels: counts of models and draws, `TwoWay`."""
     rows = []
-    for (method, n), group in measured.groupby(["method", "n_labels"], sort=True):
-        table = group.pivot(index="model", columns="draw", values="accuracy").to_numpy()
+    for (method, n), table in cells(measured).items():
         counts = {"models": table.shape[0], "draws": table.shape[1]}
         rows.append({"method": method, "n_labels": n, **counts, **two_way(table)._asdict()})
     return pd.DataFrame(rows)
+
+
+def cells(measured: pd.DataFrame) -> dict:
+    """Accuracy [models, draws] by (method, number of labels), from the table of `measure`."""
+    return {
+        key: group.pivot(index="model", columns="draw", values="accuracy").to_numpy()
+        for key, group in measured.groupby(["method", "n_labels"], sort=True)
+    }
+
+
+def save_cells(path, found: dict) -> None:
+    """Write `cells` as float32, which holds an accuracy over 100,000 images to the last image."""
+    columns = {f"{method} {n}": table.astype(np.float32) for (method, n), table in found.items()}
+    write_npz(path, columns)
+
+
+def load_cells(path) -> dict:
+    """Inverse of `save_cells`: accuracy [models, draws] by (method, number of labels)."""
+    found = {}
+    for name, table in read_npz(path, ()).items():
+        method, _, n = name.rpartition(" ")
+        found[method, int(n)] = table.astype(float)
+    return found
+
+
+def crossing(found: dict, method: str, target: float, n_resamples=2000, seed=0) -> np.ndarray:
+    """Labels at which a method's mean accuracy reaches a target, resampling models and draws.
+
+    found : accuracy [M, D] by (method, number of labels), with the same M and D at every number.
+
+    Returns
+    -------
+    float array [1 + n_resamples]
+        First that of the data, then those of the bootstrap, in which models and draws are drawn
+        with replacement each; inf where the target is not reached.
+    """
+    counts = sorted(n for name, n in found if name == method)
+    tables = np.array([found[method, n] for n in counts])  # [C, M, D]
+    _, M, D = tables.shape
+    rng = np.random.default_rng(seed)
+    curves = [tables.mean(axis=(1, 2))]
+    for _ in range(n_resamples):
+        drawn = tables[:, rng.integers(0, M, M)][:, :, rng.integers(0, D, D)]
+        curves.append(drawn.mean(axis=(1, 2)))
+    return np.nan_to_num([labels_at_accuracy(counts, c, target) for c in curves], nan=np.inf)
 
 
 def main(argv=None) -> None:
@@ -170,6 +221,7 @@ def main(argv=None) -> None:
     measured = measure(args.folder, y, args.work, n_jobs=args.jobs)
     table = summary(measured)
     write_atomically(args.out, lambda path: table.round(6).to_csv(path, index=False))
+    save_cells(args.out.with_name(CELLS), cells(measured))
     print(table.round(4).to_string(index=False))
     purities = measured.groupby("model")["purity"].first()
     print(f"purity of {len(purities)} models: {purities.mean():.4f}, sd {purities.std():.4f}")

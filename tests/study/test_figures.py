@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import figures
@@ -108,6 +109,21 @@ def test_figure_3_keeps_every_method_apart():
     drawn(fig)
     looks = [(line.get_color(), line.get_linestyle()) for line in fig.axes[0].lines[:-2]]
     assert len(set(looks)) == len(figures.METHODS)
+
+
+def test_figure_3_by_model_names_each_line_apart():
+    names = [f"line {i}" for i in range(figures.MOST_LINES)]
+    table = pd.DataFrame({"n_labels": [10, 100], "mean": [0.5, 0.9], "low": 0.4, "high": 0.95})
+    fig = figures.figure_3_by_model(dict.fromkeys(names, table), n_total=1000, K=100)
+    fig.canvas.draw()
+    texts = [text for text in fig.axes[0].texts if text.get_text() in names]
+    # of the words alone: an annotation's own extent holds its line, too
+    boxes = [Text.get_window_extent(text) for text in texts]
+    boxes.sort(key=lambda box: box.y0)
+    assert len(boxes) == len(names)
+    assert all(below.y1 <= above.y0 + 1 for below, above in zip(boxes, boxes[1:], strict=False))
+    with pytest.raises(InputError, match="expected 1 to 7"):
+        figures.figure_3_by_model(dict.fromkeys("abcdefgh", table), n_total=1000, K=100)
 
 
 def test_figure_3_refuses_an_unknown_method():

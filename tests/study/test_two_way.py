@@ -8,7 +8,16 @@ from hypothesis.extra.numpy import arrays
 
 from gmvae_lib.data.storage import write_npz
 from gmvae_lib.errors import InputError
-from gmvae_lib.study.two_way import measure, models, summary, two_way
+from gmvae_lib.study.two_way import (
+    cells,
+    crossing,
+    load_cells,
+    measure,
+    models,
+    save_cells,
+    summary,
+    two_way,
+)
 from gmvae_lib.vae.runs import pack_posterior
 
 TABLES = arrays(
@@ -80,7 +89,7 @@ def test_models_are_measured_and_summarised(tmp_path):
             columns |= {f"{seed}.{name}": value for name, value in packed.items()}
         write_npz(tmp_path / f"seeds{file}.npz", columns)
     assert [seed for seed, *_ in models(tmp_path)] == [0, 1, 2]
-    settings = {"n_labels": (20, 40), "draws": {"q": 4, "rows": 2}}
+    settings = {"n_labels": {"q": (20, 40), "rows": (40,)}, "draws": {"q": 4, "rows": 2}}
     measured = measure(tmp_path, y, tmp_path / "work", **settings)
     again = measure(tmp_path, y, tmp_path / "work", **settings)
     assert measured.equals(again)
@@ -88,5 +97,24 @@ def test_models_are_measured_and_summarised(tmp_path):
     assert table.loc[("soft", 40), ["models", "draws"]].tolist() == [3, 4]
     assert table.loc[("neighbours", 40), "draws"] == 2
     assert table.loc[("soft", 40), "mean"] > 0.9
+    save_cells(tmp_path / "cells.npz", cells(measured))
+    stored = load_cells(tmp_path / "cells.npz")
+    assert set(stored) == set(table.index)
+    assert stored["soft", 40].shape == (3, 4)
+    found = two_way(stored["soft", 40])
+    assert found.mean == pytest.approx(table.loc[("soft", 40), "mean"], abs=1e-6)
     with pytest.raises(InputError, match=r"seeds\*\.npz"):
         next(models(tmp_path / "work"))
+
+
+def test_a_crossing_is_that_of_the_mean_with_models_and_draws_resampled():
+    rng = np.random.default_rng(0)
+    shift = simulated(rng, 0.01, 0.03, 0.005, (10, 100)) - 0.8
+    found = {("soft", n): accuracy + shift for n, accuracy in ((100, 0.75), (200, 0.85))}
+    given = crossing(found, "soft", 0.8, n_resamples=400)
+    at = {n: table.mean() for (_, n), table in found.items()}
+    share = (0.8 - at[100]) / (at[200] - at[100])
+    assert given[0] == pytest.approx(100 * 2**share, rel=1e-6)
+    # the mean has a standard deviation of 0.01 / sqrt(10) and 0.03 / sqrt(100): 0.0044 in all
+    assert given[1:].std() == pytest.approx(given[0] * np.log(2) * 0.0044 / 0.1, rel=0.3)
+    assert np.isinf(crossing(found, "soft", 0.99, n_resamples=10)).all()

@@ -29,8 +29,10 @@ from gmvae_lib.study.figures.decoding import (
     verdicts,
 )
 from gmvae_lib.study.figures.efficiency import (
+    MOST_LINES,
     confusion,
     figure_3,
+    figure_3_by_model,
     gain_by_letter,
     letter_scatter,
     rivals,
@@ -65,6 +67,7 @@ from gmvae_lib.study.figures.theory import (
     missing_mass_and_coverage,
 )
 from gmvae_lib.study.figures.training import (
+    course,
     criterion_against_accuracy,
     grid_of_components,
     growth,
@@ -73,6 +76,7 @@ from gmvae_lib.study.figures.training import (
 )
 
 __all__ = [
+    "MOST_LINES",
     "BLACK",
     "BLUE",
     "GREEN",
@@ -93,12 +97,14 @@ __all__ = [
     "chosen_against_random",
     "components_per_letter",
     "confusion",
+    "course",
     "coverage_curves",
     "criterion_against_accuracy",
     "distances_between_means",
     "figure_1",
     "figure_2",
     "figure_3",
+    "figure_3_by_model",
     "floor_and_prediction",
     "gain_by_letter",
     "gap_against_sharpness",

@@ -12,8 +12,11 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.study.figures.style import (
     BLACK,
     BLUE,
+    GREEN,
+    GREY,
     METHODS,
     ORANGE,
+    PURPLE,
     STYLE,
     VERMILION,
     WIDTH,
@@ -48,10 +51,7 @@ def figure_3(summary, n_total, K, target=0.8):
             curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5, label=label
         )
         ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
-    ax.set_xscale("log")
-    ax.set_ylim(0, 1)
-    ax.axhline(target, color=BLACK, lw=0.8)
-    ax.axvline(K, color=BLACK, lw=0.8, ls="--")
+    _label_axes(ax, n_total, K, target)
     ax.annotate(
         f"{target:.0%}",
         (1, target),
@@ -60,6 +60,16 @@ def figure_3(summary, n_total, K, target=0.8):
         textcoords="offset points",
         ha="right",
     )
+    fig.legend(loc="outside lower center", ncols=2)
+    return fig
+
+
+def _label_axes(ax, n_total, K, target):
+    """Axes of accuracy against the number of labels, and their lines and second scale."""
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1)
+    ax.axhline(target, color=BLACK, lw=0.8)
+    ax.axvline(K, color=BLACK, lw=0.8, ls="--")
     ax.annotate(f"n = K = {K}", (K, 0.02), xytext=(4, 0), textcoords="offset points")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -71,8 +81,71 @@ def figure_3(summary, n_total, K, target=0.8):
     share.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
     share.set_xlabel("labelled share of the images, %")
     share.spines["top"].set_visible(True)
-    fig.legend(loc="outside lower center", ncols=2)
+
+
+MOST_LINES = 7  # that can be told apart, each with its name at its end
+FRONT = (  # colour, line, marker
+    (WINE, "-", "*"), (BLUE, "-", "o"), (GREEN, "-", "^"), (ORANGE, "--", "s"),
+    (VERMILION, "-.", "D"), (PURPLE, ":", "v"), (GREY, ":", "x"),
+)  # fmt: skip
+
+
+@mpl.rc_context(STYLE)
+def figure_3_by_model(curves, n_total, K, target=0.8):
+    """Figure 3 with at most `MOST_LINES` curves, each named at its right end.
+
+    Parameters
+    ----------
+    curves : dict of str to DataFrame
+        For each name its n_labels, mean, low and high. A name may have two lines.
+    n_total, K, target : as in `figure_3`
+    """
+    if not 1 <= len(curves) <= MOST_LINES:
+        raise InputError(f"curves: found {len(curves)}, expected 1 to {MOST_LINES}")
+    fig, ax = plt.subplots(figsize=(WIDTH, 5.4))
+    ends, last = [], max(curve["n_labels"].max() for curve in curves.values())
+    for curve, (colour, line, marker) in zip(curves.values(), FRONT, strict=False):
+        curve = curve.sort_values("n_labels")
+        ax.plot(curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5)
+        ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
+        ends.append((curve["n_labels"].iloc[-1], curve["mean"].iloc[-1], colour))
+    _label_axes(ax, n_total, K, target)
+    ax.annotate(f"{target:.0%}", (0.01, target), xycoords=("axes fraction", "data"),
+                xytext=(0, 3), textcoords="offset points")  # fmt: skip
+    heights = spread([height for _, height, _ in ends], gap=0.085, top=1.02)
+    for name, (n, height, colour), place in zip(curves, ends, heights, strict=True):
+        ax.annotate(
+            name, (n, height), xytext=(1.6 * last, place), textcoords="data", va="center",
+            color=colour, fontsize=10, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 1, "shrinkB": 3,
+                        "relpos": (0, 0.5)},
+        )  # fmt: skip
     return fig
+
+
+def spread(heights, gap, top):
+    """Places for labels, in the order of the heights, at least ``gap`` apart and at most ``top``.
+
+    Examples
+    --------
+    >>> [round(float(place), 2) for place in spread([0.5, 0.9, 0.91], gap=0.1, top=1.0)]
+    [0.5, 0.86, 0.95]
+    """
+    heights = np.asarray(heights, dtype=float)
+    order = np.argsort(heights, kind="stable")
+    groups = []  # of labels that touch: [their places' sum less their offsets, number]
+    for height in heights[order]:
+        groups.append([height, 1])
+        while len(groups) > 1:
+            (below, m), (above, n) = groups[-2:]
+            if above / n - below / m >= gap * (m + n) / 2:
+                break
+            groups[-2:] = [[below + above, m + n]]
+    places = np.concatenate([total / n + gap * (np.arange(n) - (n - 1) / 2) for total, n in groups])
+    highest = top - gap * np.arange(len(places))[::-1]
+    found = np.empty_like(places)
+    found[order] = np.minimum(places, highest)
+    return found
 
 
 @mpl.rc_context(STYLE)

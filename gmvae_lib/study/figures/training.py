@@ -67,6 +67,44 @@ def training_curves(history, K):
 
 
 @mpl.rc_context(STYLE)
+def course(history, target=0.8):
+    """A training by the ELBO: the ELBO, and beside it what the labels said of it afterwards.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        epoch and elbo of each epoch; purity, "soft 291" and "graph 291" of some, nan elsewhere.
+    target : float
+        Accuracy marked by a line.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(history)
+    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.8))
+    left.plot(table["epoch"], table["elbo"], color=BLUE)
+    left.set_ylim(table["elbo"].quantile(0.02), None)  # the first epochs are far below
+    left.set_title("ELBO, nats an image", loc="left")
+    lines = {
+        "purity": ("purity", BLACK, "--", "s"),
+        "graph 291": ("graph, 291 labels", SKY, "-", "P"),
+        "soft 291": ("soft, 291 labels", BLUE, "-", "o"),
+    }
+    known = table.dropna(subset=["purity"])
+    for name, (label, colour, line, marker) in lines.items():
+        if name in known:
+            right.plot(
+                known["epoch"], known[name], line, color=colour, marker=marker, ms=4, label=label
+            )
+    right.axhline(target, color=BLACK, lw=0.8)
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.set_title("with labels, afterwards", loc="left")
+    right.legend(loc="lower right")
+    for ax in (left, right):
+        ax.set_xlabel("epoch")
+    return fig
+
+
+@mpl.rc_context(STYLE)
 def criterion_against_accuracy(table, accuracy="graph 291"):
     """Label-free criteria against the accuracy measured with labels, a point for each training.
 
