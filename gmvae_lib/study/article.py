@@ -7,18 +7,19 @@ the book's own, and writes results/corrections.csv. Both resume from ``--work``.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gmvae_lib.data.storage import read_npz, write_atomically
+from gmvae_lib.data.storage import array_digest, read_npz, write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import decoders
 from gmvae_lib.study.disagreement import count_disagreements
 from gmvae_lib.study.experiments import draw_labelled, label_counts, sweep
-from gmvae_lib.vae.runs import load_run, unpack_posterior
+from gmvae_lib.vae.runs import unpack_posterior
 
 PUBLIC = "article-public"
 BOOK = "letters100k"
@@ -26,6 +27,7 @@ SWEEP = "article_sweep.csv"
 CORRECTIONS = "corrections.csv"
 DRAWS = 100  # of the labels; seeds from 0, as in sweep.csv
 DRAWS_ALSO = 40
+STEPS = ("sweep", "corrections")
 COUNTS_CORRECTED = (73, 291)
 
 
@@ -113,23 +115,48 @@ def main(argv=None) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--work", type=Path, default=Path("runs/article"))
     parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args(argv)
+    if "sweep" in args.steps:
+        write_sweep(args)
+    if "corrections" in args.steps:
+        write_corrections(args)
+
+
+def write_sweep(args):
+    """article_sweep.csv, and beside it how each of its models was made."""
     further = dict(pair.partition("=")[::2] for pair in args.also)
-    public = posterior_of(args.results / PUBLIC)
-    models = {"public": public} | {name: posterior_of(path) for name, path in further.items()}
+    paths = {"public": args.results / PUBLIC} | {name: Path(path) for name, path in further.items()}
+    models = {name: posterior_of(path) for name, path in paths.items()}
     draws = dict.fromkeys(further, min(args.draws, DRAWS_ALSO)) | {"public": args.draws}
     found = sweep_models(models, args.work, draws, args.jobs, not args.quiet).round(5)
-    if (args.results / SWEEP).exists():  # of runs that are not at hand this time
-        before = pd.read_csv(args.results / SWEEP)
+    origins = {
+        name: {
+            "training": json.loads((path / "provenance.json").read_text())["training"],
+            "posterior": array_digest(models[name][0]),
+        }
+        for name, path in paths.items()
+    }
+    out = args.results / SWEEP
+    made = out.with_name(f"{SWEEP}.provenance.json")
+    if out.exists():  # keep the rows of runs that are not at hand this time
+        before = pd.read_csv(out)
         found = pd.concat([found, before[~before["model"].isin(models)]], ignore_index=True)
-    _write(args.results / SWEEP, found)
+    if made.exists():
+        origins = json.loads(made.read_text()) | origins
+    _write(out, found)
+    write_atomically(made, lambda p: p.write_text(json.dumps(origins, indent=1) + "\n"))
     shown = found[found["n_labels"].isin((73, 291, 728))]
     shown = shown.groupby(["model", "method", "n_labels"])["accuracy"].agg(["mean", "std", "count"])
     print(shown.round(4).to_string())
-    run = load_run(args.results / BOOK)
-    both = {"article": public, "book": (run.posterior, run.labels)}
+
+
+def write_corrections(args):
+    """corrections.csv, of the article's model and of the book's published one."""
+    paths = {"article": args.results / PUBLIC, "book": args.results / BOOK}
+    both = {name: posterior_of(path) for name, path in paths.items()}
     counted = corrections(both, draws=args.draws, progress=not args.quiet)
     _write(args.results / CORRECTIONS, counted)
     print(counted.groupby(["model", "n_labels"]).mean().drop(columns="seed").round(1).to_string())

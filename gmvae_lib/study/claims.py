@@ -212,8 +212,9 @@ def _bounds(ev):
     yield _row(
         2, THEORY, (cover, None, None), bound,
         f"exactly {100 * cover / ARTICLE_N:.2f} %. As a lower bound the article's {article} "
-        f"{words.get(bound, 'is false')}: it is {100 * (article / cover - 1):+.0f} % off, and covers all "
-        f"clusters with probability {bounds.coverage_probability(K, article):.3f}", theory,
+        f"{words.get(bound, 'is false')}: it is {100 * (article / cover - 1):+.0f} % off, and "
+        f"covers all clusters with probability {bounds.coverage_probability(K, article):.3f}",
+        theory,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.neighbours import NEIGHBOURS
 from gmvae_lib.study import claims, figures, studies
+from gmvae_lib.study.article import PUBLIC as ARTICLE
 from gmvae_lib.study.choice_rules import compare_choices
 from gmvae_lib.study.disagreement import draw_disagreements
 from gmvae_lib.study.experiments import (
@@ -88,25 +89,29 @@ def write_prediction(results: Path, n_jobs: int):
 
 
 def draw_pictures(images, results: Path):
-    """Write the figures that need pixels, which are committed in place of the raw data."""
-    from matplotlib.image import imsave
-
+    """Write the figures that need pixels, which are committed instead of the raw data."""
     folder = results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     figures.letter_sheet(images).savefig(folder / "letters.png", dpi=110)
     run = load_run(results / RUN)
-    example = claims.figure_2_example(run)
-    imsave(
-        folder / "figure2_letter.png", images.images[example.index], cmap="gray", vmin=0, vmax=255
-    )
+    draw_figure_2(run, images, results, "figure2")
+    if (results / ARTICLE).is_dir():
+        draw_figure_2(load_run(results / ARTICLE), images, results, "figure2_article")
     draw_components(run, images, folder)
     draw_gallery(run, images, folder)
     draw_errors(run, images, folder)
     save_maps(make_maps(run, images), results / "latent_maps.npz")
-    about = {"index": example.index, "data": run.provenance["data"]}
-    write_atomically(
-        results / "figure2.json", lambda p: p.write_text(json.dumps(about, indent=1) + "\n")
-    )
+
+
+def draw_figure_2(run, images, results: Path, name: str):
+    """The image of Figure 2, and a record of which one it is, for the chapter that shows it."""
+    from matplotlib.image import imsave
+
+    index = claims.figure_2_example(run).index
+    picture = results / "figures" / f"{name}_letter.png"
+    imsave(picture, images.images[index], cmap="gray", vmin=0, vmax=255)
+    about = json.dumps({"index": index, "data": run.provenance["data"]}, indent=1) + "\n"
+    write_atomically(results / f"{name}.json", lambda p: p.write_text(about))
 
 
 def draw_components(run, images, folder: Path, seed: int = 0):

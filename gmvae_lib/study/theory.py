@@ -11,7 +11,7 @@
 - article_clusters.npz: the cluster table and graph of the article's model, so that the chapter runs
   without its posterior.
 
-``--article`` names a run of the article's recipe. theory.json says when, with which command and
+``--article`` names the run of the article's recipe. theory.json says when, with which command and
 from which posteriors each table was made.
 """
 
@@ -360,7 +360,7 @@ STEPS = ("theory", "stratified", "forecast", "needed")
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m gmvae_lib.study.theory", description=__doc__)
-    parser.add_argument("--article", type=Path, default=Path("results/article-recipe"))
+    parser.add_argument("--article", type=Path, default=Path("results/article-public"))
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--sets", type=Path, help="folder of the posteriors for the step needed")
     parser.add_argument("--data-dir", help="cluster the sets of --sets first, from data here")

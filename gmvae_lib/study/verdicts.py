@@ -26,9 +26,9 @@ RULES = {
     f"than half of the draws and its mechanism makes {100 * LEAST_SHARE:.0f} % or more of soft's "
     "corrections.",
     "close": f"the interval leaves the figure out, but the value is within {100 * NEAR_POINTS:.0f} "
-    f"points of an accuracy, or within {100 * NEAR_SHARE:.0f} % of a number of labels or a ratio. A bound "
-    "that is no bound, but right to a fifth, is close; so is an example that occurs and explains "
-    "little.",
+    f"points of an accuracy, or within {100 * NEAR_SHARE:.0f} % of a number of labels or a ratio. "
+    "A bound that is no bound, but right to a fifth, is close; so is an example that occurs and "
+    "explains little.",
     "not reproduced": "neither of these, for the article's own model.",
     "above, below": "neither of these, for another model than the article's: its value is larger "
     "or smaller, which says nothing about the article's model.",
