@@ -253,9 +253,15 @@ def _labels_at_80(ev, model):
     if model == ARTICLE:
         public = ev.article[ev.article["model"] == "public"]
         return crossings(curve(public, "soft"), TARGET_ACCURACY)
-    return crossing(ev.cells, "soft", TARGET_ACCURACY) if ev.cells else (
-        crossings(curve(ev.sweep, "soft"), TARGET_ACCURACY)
-    )  # fmt: skip
+    if _interpolates(ev.cells):
+        return crossing(ev.cells, "soft", TARGET_ACCURACY)
+    return crossings(curve(ev.sweep, "soft"), TARGET_ACCURACY)
+
+
+def _interpolates(cells):
+    """Whether several trainings were measured at numbers of labels near enough to the crossing."""
+    counts = {n for method, n in cells or () if method == "soft"}
+    return len([n for n in counts if 73 < n < 291]) > 1
 
 
 def _boosting(ev):
@@ -276,6 +282,8 @@ def _boosting(ev):
 def _ratio(ev, model):
     ours, boosting = _labels_at_80(ev, model), _labels_at_80(ev, PIXELS)
     values = accuracies(ev, model, "soft", 291)
+    if model == BOOK and not _interpolates(ev.cells):
+        values = accuracy_at(ev.sweep, "soft", 291)
     draws = len(curve(ev.sweep, "xgboost")[1])
     dataset = f"{measured_on(ev, model, values)}, {draws} of XGBoost"
     near = verdicts.NEAR_SHARE * 35

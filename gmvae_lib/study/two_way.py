@@ -117,26 +117,30 @@ def two_way(accuracy, confidence=0.95) -> TwoWay:
     )
 
 
-def models(folder):
-    """Yield (model seed, q [N, K], neighbours [N, n]) of the files ``seeds*.npz`` in a folder."""
+def models(folder, only=None):
+    """Yield (model seed, q [N, K], neighbours [N, n]) of the files ``seeds*.npz`` in a folder.
+
+    only : model seeds to read, instead of all.
+    """
     paths = sorted(Path(folder).glob("seeds*.npz"))
     if not paths:
         raise InputError(f"{folder}: found no seeds*.npz, expected what benchmarks.gpu wrote")
     for path in paths:
         columns = read_npz(path, ())
-        for seed in sorted({int(name.partition(".")[0]) for name in columns}):
+        seeds = {int(name.partition(".")[0]) for name in columns}
+        for seed in sorted(seeds if only is None else seeds.intersection(only)):
             own = {n.partition(".")[2]: v for n, v in columns.items() if n.startswith(f"{seed}.")}
             yield seed, unpack_posterior(own), own["neighbours"]
 
 
-def measure(folder, y, work, n_labels=N_LABELS, draws=DRAWS, n_jobs=1) -> pd.DataFrame:
+def measure(folder, y, work, n_labels=N_LABELS, draws=DRAWS, n_jobs=1, only=None) -> pd.DataFrame:
     """Accuracy of each decoder for every model and draw: model, method, n_labels, draw, accuracy.
 
     work : folder of one CSV for each model and kind of decoder, by which a repeated call resumes.
     """
     Path(work).mkdir(parents=True, exist_ok=True)
     tables = []
-    for seed, q, neighbours in models(folder):
+    for seed, q, neighbours in models(folder, only):
         features, methods = decoded(q, neighbours)
         for kind, n_draws in draws.items():
             table = sweep(
@@ -215,10 +219,11 @@ def main(argv=None) -> None:
     parser.add_argument("--labels", required=True, metavar="IDX", help="images file of the letters")
     parser.add_argument("--work", default="runs/two_way", help="folder to resume from")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--only", type=int, nargs="+", help="model seeds (default: all)")
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args(argv)
     y = load_images(args.labels, transpose=True).labels
-    measured = measure(args.folder, y, args.work, n_jobs=args.jobs)
+    measured = measure(args.folder, y, args.work, n_jobs=args.jobs, only=args.only)
     table = summary(measured)
     write_atomically(args.out, lambda path: table.round(6).to_csv(path, index=False))
     save_cells(args.out.with_name(CELLS), cells(measured))

@@ -89,6 +89,7 @@ def test_models_are_measured_and_summarised(tmp_path):
             columns |= {f"{seed}.{name}": value for name, value in packed.items()}
         write_npz(tmp_path / f"seeds{file}.npz", columns)
     assert [seed for seed, *_ in models(tmp_path)] == [0, 1, 2]
+    assert [seed for seed, *_ in models(tmp_path, only=[2, 0])] == [0, 2]
     settings = {"n_labels": {"q": (20, 40), "rows": (40,)}, "draws": {"q": 4, "rows": 2}}
     measured = measure(tmp_path, y, tmp_path / "work", **settings)
     again = measure(tmp_path, y, tmp_path / "work", **settings)
