@@ -8,6 +8,7 @@ the book's own, and writes results/corrections.csv. Both resume from ``--work``.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ def sampler(run):
 
 def posterior_of(path):
     """(q [N, K], labels [N]) of a run's folder, which need not hold its weights."""
+    if not Path(path).is_dir():
+        raise InputError(f"{path}: not found, expected the folder of a run")
     columns = read_npz(Path(path) / "posterior.npz", ("labels",))
     return unpack_posterior(columns), columns["labels"].astype(np.int64)
 
@@ -103,7 +106,7 @@ def _write(path, table):
     write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def main(argv=None) -> None:
+def main(argv=None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.article",
         description=__doc__.split("\n\n")[0],
@@ -119,10 +122,15 @@ def main(argv=None) -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args(argv)
-    if "sweep" in args.steps:
-        write_sweep(args)
-    if "corrections" in args.steps:
-        write_corrections(args)
+    try:
+        if "sweep" in args.steps:
+            write_sweep(args)
+        if "corrections" in args.steps:
+            write_corrections(args)
+    except (InputError, OSError) as error:
+        print(f"article: error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def write_sweep(args):
@@ -163,4 +171,4 @@ def write_corrections(args):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

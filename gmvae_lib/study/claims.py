@@ -6,6 +6,7 @@ of claims 3 and 5 with what stands behind them; without numbers, those of all ni
 """
 
 import argparse
+import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -463,7 +464,7 @@ def shown(row) -> str:
     return text
 
 
-def main(argv=None) -> None:
+def main(argv=None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.claims",
         description="Compute rows of the claims table from results/ and print them.",
@@ -472,13 +473,23 @@ def main(argv=None) -> None:
     parser.add_argument("claims", nargs="*", type=int, metavar="NUMBER", help="from 1 to 9")
     parser.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args(argv)
-    wrong = set(args.claims) - set(CLAIMS)
+    try:
+        print_claims(args.claims or [*CLAIMS], args.results)
+    except (InputError, OSError) as error:
+        print(f"claims: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def print_claims(numbers, results: Path) -> None:
+    """Print the rows of some claims, computed from a folder of results."""
+    wrong = set(numbers) - set(CLAIMS)
     if wrong:
-        raise InputError(f"claims: found {min(wrong)}, expected numbers from 1 to {len(CLAIMS)}")
-    if not (args.results / "sweep.csv").is_file():
-        raise InputError(f"{args.results}: found no sweep.csv, expected a folder of results")
-    for row in claims_table(evidence(args.results)):
-        if row["id"] in (args.claims or CLAIMS):
+        raise InputError(f"NUMBER: found {min(wrong)}, expected 1 to {len(CLAIMS)}")
+    if not (results / "sweep.csv").is_file():
+        raise InputError(f"{results}: found no sweep.csv, expected a folder of results")
+    for row in claims_table(evidence(results)):
+        if row["id"] in numbers:
             print(f"{row['id']}. {row['claim']}. Article: {row['article']}")
             print(f"   {row['model']}: {shown(row)}: {row['verdict']}")
             lines = f"{row['note']}. Data: {row['dataset']}"
@@ -486,4 +497,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
