@@ -91,7 +91,7 @@ FRONT = (  # colour, line, marker
 
 
 @mpl.rc_context(STYLE)
-def figure_3_by_model(curves, n_total, K, target=0.8):
+def figure_3_by_model(curves, n_total, K, target=0.8, looks=None):
     """Figure 3 with at most `MOST_LINES` curves, each named at its right end.
 
     Parameters
@@ -99,12 +99,16 @@ def figure_3_by_model(curves, n_total, K, target=0.8):
     curves : dict of str to DataFrame
         For each name its n_labels, mean, low and high. A name may have two lines.
     n_total, K, target : as in `figure_3`
+    looks : sequence of int, optional
+        For each curve its look, a place in `FRONT`; by default in order.
     """
     if not 1 <= len(curves) <= MOST_LINES:
         raise InputError(f"curves: found {len(curves)}, expected 1 to {MOST_LINES}")
     fig, ax = plt.subplots(figsize=(WIDTH, 5.4))
     ends, last = [], max(curve["n_labels"].max() for curve in curves.values())
-    for curve, (colour, line, marker) in zip(curves.values(), FRONT, strict=False):
+    looks = range(len(curves)) if looks is None else looks
+    for curve, look in zip(curves.values(), looks, strict=True):
+        colour, line, marker = FRONT[look]
         curve = curve.sort_values("n_labels")
         ax.plot(curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5)
         ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
