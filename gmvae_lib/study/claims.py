@@ -358,7 +358,7 @@ def _lead(ev, model):
     found = leads(ev, model)
     each = 1 - 0.05 / len(found)  # 95 % for all together (Bonferroni)
     together = {n: interval(lead, each) for n, lead in found.items()}
-    behind = [n for n, lead in together.items() if lead.high < 0]
+    behind = {n: lead.mean for n, lead in together.items() if lead.high < 0}
     ahead = [n for n, lead in together.items() if lead.low > 0]
     at, most = interval(found[291]), max(found)
     few, many = together[73], together[most]

@@ -6,6 +6,7 @@ import numpy as np
 
 NEAR_POINTS = 0.03  # "close" for an accuracy or a difference of accuracies
 NEAR_SHARE = 0.20  # "close" for a number of labels or a ratio, as a share of the article's
+NEAR_LEAD = 0.005  # "close" for a lead that is reversed somewhere
 LEAST_SHARE = 0.10  # of soft's corrections, for a mechanism that is to explain them
 OWN = ("beaten", "reproduced", "close", "not reproduced", "explained", "undecided")
 OTHER = ("reproduced", "close", "above", "below", "explained", "undecided")
@@ -27,7 +28,8 @@ RULES = {
     "corrections.",
     "close": f"the interval leaves the figure out, but the value is within {100 * NEAR_POINTS:.0f} "
     f"points of an accuracy, or within {100 * NEAR_SHARE:.0f} % of a number of labels or a ratio. "
-    "A bound that is no bound, but right to a fifth, is close; so is an example that occurs and "
+    "A bound that is no bound, but right to a fifth, is close; so is a lead that shrinks but is "
+    f"reversed somewhere by at most {100 * NEAR_LEAD:.1f} points, and an example that occurs and "
     "explains little.",
     "not reproduced": "neither of these, for the article's own model.",
     "above, below": "neither of these, for another model than the article's: its value is larger "
@@ -87,18 +89,22 @@ def of_gap(found: Interval, gone_minus_stays: Interval, article, own=True) -> st
     return of_figure(found, article, NEAR_POINTS, own)
 
 
-def of_lead(at: Interval, few: Interval, many: Interval, behind, own=True) -> str:
+def of_lead(at: Interval, few: Interval, many: Interval, behind: dict, own=True) -> str:
     """The verdict on a lead that is to shrink with the labels and stay small and consistent.
 
     at : the lead at the number of labels of the claim. few, many : at few labels and at most.
-    behind : numbers of labels at which the lead is negative, with its whole interval.
+    behind : mean leads where they are negative with their whole interval, by number of labels.
     """
     sign = of_sign(at)
-    if sign != "reproduced":
-        return sign if own or sign == "undecided" else "below"
-    if few.low <= many.high or len(behind):
+    if sign == "undecided":
+        return sign
+    if sign == "not reproduced" or few.low <= many.high:
         return "not reproduced" if own else "below"
-    return "reproduced"
+    if not behind:
+        return "reproduced"
+    if min(behind.values()) >= -NEAR_LEAD:
+        return "close"
+    return "not reproduced" if own else "below"
 
 
 def of_example(counts, share) -> str:

@@ -63,11 +63,12 @@ def test_a_gap_is_explained_only_if_most_of_it_goes_for_certain():
 
 def test_a_lead_must_be_certain_shrink_and_stay():
     lead, few, many = Interval(1, 0.5, 1.5), Interval(3, 2, 4), Interval(0.1, 0, 0.2)
-    assert verdicts.of_lead(lead, few, many, []) == "reproduced"
-    assert verdicts.of_lead(lead, few, many, [2912]) == "not reproduced"
-    assert verdicts.of_lead(lead, Interval(1, 0.1, 2), many, []) == "not reproduced"
-    assert verdicts.of_lead(Interval(0.4, -0.3, 1.2), few, many, []) == "undecided"
-    assert verdicts.of_lead(Interval(-1, -2, -0.5), few, many, [], own=False) == "below"
+    assert verdicts.of_lead(lead, few, many, {}) == "reproduced"
+    assert verdicts.of_lead(lead, few, many, {50_000: -0.0006}) == "close"
+    assert verdicts.of_lead(lead, few, many, {50_000: -0.01}) == "not reproduced"
+    assert verdicts.of_lead(lead, Interval(1, 0.1, 2), many, {}) == "not reproduced"
+    assert verdicts.of_lead(Interval(0.4, -0.3, 1.2), few, many, {}) == "undecided"
+    assert verdicts.of_lead(Interval(-1, -2, -0.5), few, many, {}, own=False) == "below"
 
 
 def test_an_example_is_judged_by_how_often_it_occurs_and_what_it_explains():
