@@ -89,9 +89,9 @@ def accuracy_rows(ev, counts=COUNTS) -> list[tuple]:
     if ev.network is not None:
         of = [accuracies(ev, NETWORK, None, n) for n in counts]
         rows.append((NETWORK, "convolutional net on random views", of))
-    for d in ("xgboost", "mlp", "logistic regression"):
+    for d in ("xgboost", "mlp", "mlp (article)", "logistic regression"):
         rows.append((NETWORK, names[d], [accuracy_at(ev.sweep, d, n) for n in counts]))
-    return rows
+    return [row for row in rows if any(len(values) for values in row[-1])]
 
 
 def readme_table(ev) -> str:
