@@ -66,7 +66,7 @@ def read_predictions(path, expected: str) -> dict[tuple[str, int], np.ndarray]:
         raise InputError(f"{path}: no such file; expected predictions in an .npz or .csv")
     if path.suffix.lower() == ".npz":
         arrays = read_npz(path, ("draws",), optional=None)
-        stated = str(arrays.pop("draws").reshape(-1)[0]) if arrays["draws"].size else ""
+        stated = "".join(arrays.pop("draws").astype(str).reshape(-1)[:1])
     elif path.suffix.lower() == ".csv":
         stated, arrays = _read_csv(path)
     else:
@@ -101,7 +101,7 @@ def read_predictions(path, expected: str) -> dict[tuple[str, int], np.ndarray]:
 
 def _cell(path, name) -> tuple[str, int]:
     """(kind, number of labels) of an array's name."""
-    match = re.fullmatch(r"(random|chosen)-(\d{1,6})", name)
+    match = re.fullmatch(r"(random|chosen)-([1-9]\d{0,5})", name)
     if not match or int(match[2]) not in N_LABELS:
         raise InputError(
             f"{path}: found an array {name[:60]!r}, expected random-N or chosen-N, N one of "

@@ -17,6 +17,7 @@ from gmvae_lib.vae.runs import load_run
 
 ROOT = Path(__file__).parents[2]
 N = 100_000
+ONES = np.ones((3, N), np.uint8)
 LETTERS = np.array(list(string.ascii_lowercase))
 
 
@@ -138,6 +139,11 @@ def test_a_csv_scores_as_the_same_npz(tmp_path, truth, at_root, capsys):
     assert "0.7389" in from_csv  # the mean of 2/3, 3/4 and 4/5
 
 
+def test_the_draws_may_be_stated_as_bytes(tmp_path):
+    path = written(tmp_path / "a.npz", random_73=ONES, draws=np.array(b"abc"))
+    assert read_predictions(path, "abc")["random", 73].shape == (3, N)
+
+
 def test_the_leaderboard_keeps_the_best_first(tmp_path):
     def row(method, accuracy, n=73):
         values = [
@@ -165,12 +171,12 @@ def test_the_leaderboard_keeps_the_best_first(tmp_path):
 
 # ---- bad input ----------------------------------------------------------------------------------
 
-ONES = np.ones((3, N), np.uint8)
 BAD = {
     "too few images": ({"random_73": ONES[:, :99]}, r"shape \[3, 99\], expected \[draws, N\]"),
     "one dimension": ({"random_73": ONES[0]}, r"shape \[100000\]"),
     "too few draws": ({"random_73": ONES[:2]}, "has 2 draws, expected 3 to 100"),
     "another number": ({"random_74": ONES}, "found an array 'random-74', expected random-N"),
+    "a zero before": ({"random_073": ONES}, "found an array 'random-073', expected random-N"),
     "another name": ({"answers": ONES}, "found an array 'answers'"),
     "a 27th letter": ({"random_73": ONES * 26}, "says '26' of image 0 in draw 0"),
     "a negative": ({"random_73": ONES.astype(int) * -1}, "says '-1'"),
