@@ -15,10 +15,10 @@ import pandas as pd
 
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
+from gmvae_lib.study.comparison import FEWEST
 from gmvae_lib.study.metrics import labels_at_accuracy, labels_at_accuracy_interval
 
 TARGET = 0.8
-FEWEST = 3  # draws for an interval
 AGAINST = {  # candidates by name of the comparison; the one that needs the fewest labels counts
     "XGBoost": ("xgboost",),
     "the best network on labels alone": ("convolutional net", "mlp", "mlp (article)"),

@@ -161,7 +161,7 @@ def rivals(summary, groups, counts=(73, 291, 728)):
     summary : DataFrame, from `experiments.summarise`
     groups : dict of str to dict
         For each group its methods: name in the summary to name in the figure, from the top down.
-        A method that was not measured at any of the counts has no row.
+        A method that was not measured at any of the counts has no row. Six groups at most.
     """
     at = summary.set_index(["method", "n_labels"])
     measured = {method for method, n in at.index if n in counts}
@@ -174,13 +174,15 @@ def rivals(summary, groups, counts=(73, 291, 728)):
     fig, axes = plt.subplots(
         1, len(counts), figsize=(WIDTH, 1.2 + 0.23 * len(rows)), sharey=True, squeeze=False
     )
-    look = dict(zip(groups, zip((WINE, BLUE, ORANGE, BLACK), "*osD", strict=True), strict=False))
+    looks = zip((WINE, BLUE, GREEN, PURPLE, ORANGE, BLACK), "*o^vsD", strict=True)
+    look = dict(zip(groups, looks, strict=False))
     for ax, n in zip(axes[0], counts, strict=True):
         for place, (group, method, _) in enumerate(rows):
             if (method, n) in at.index:
                 mean, low, high = at.loc[(method, n), ["mean", "low", "high"]]
                 colour, marker = look[group]
-                ax.plot([low, high], [place, place], color=colour, lw=1.5)
+                if np.isfinite(low):  # a single draw has no interval
+                    ax.plot([low, high], [place, place], color=colour, lw=1.5)
                 ax.plot(mean, place, marker, color=colour, ms=8 if marker == "*" else 5)
         ax.set_title(f"{n:,} labels", fontsize=11)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
