@@ -1,5 +1,7 @@
 """Figures of chapter 7, Figure 3 of the article among them."""
 
+from textwrap import fill
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,10 +25,14 @@ from gmvae_lib.study.figures.style import (
     WINE,
 )
 
+LABELS_ONLY = ("convolutional net", "xgboost", "mlp", "mlp (article)", "logistic regression")
+
 
 @mpl.rc_context(STYLE)
 def figure_3(summary, n_total, K, target=0.8):
-    """Accuracy on the unlabelled images against the number of labels.
+    """Accuracy on the unlabelled images against the number of labels, each curve with its name.
+
+    Methods on the labelled images alone have a panel of their own, with soft for comparison.
 
     Parameters
     ----------
@@ -42,45 +48,76 @@ def figure_3(summary, n_total, K, target=0.8):
     unknown = sorted(set(summary["method"]) - set(METHODS))
     if unknown:
         raise InputError(f"summary: found the method {unknown[0]!r}; expected {list(METHODS)}")
-    fig, ax = plt.subplots(figsize=(WIDTH, 5.6))
-    for method, (label, colour, line, marker) in METHODS.items():
-        curve = summary[summary["method"] == method].sort_values("n_labels")
-        if curve.empty:
-            continue
-        ax.plot(
-            curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5, label=label
-        )
-        ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
-    _label_axes(ax, n_total, K, target)
-    ax.annotate(
-        f"{target:.0%}",
-        (1, target),
-        xycoords=("axes fraction", "data"),
-        xytext=(-2, 3),
-        textcoords="offset points",
-        ha="right",
+    given = [method for method in METHODS if method in set(summary["method"])]
+    panels = {
+        "from the clusters": [method for method in given if method not in LABELS_ONLY],
+        "from the labelled images alone, and soft": [
+            method for method in given if method in (*LABELS_ONLY, "soft")
+        ],
+    }
+    if set(given) <= {"soft", *LABELS_ONLY} or not set(given) & set(LABELS_ONLY):
+        panels = {"": given}  # one panel has them all
+    fig, axes = plt.subplots(
+        len(panels), 1, figsize=(WIDTH, 1.2 + 4.2 * len(panels)), sharex=True, squeeze=False
     )
-    fig.legend(loc="outside lower center", ncols=2)
+    last = summary["n_labels"].max()
+    for ax, (title, methods) in zip(axes[:, 0], panels.items(), strict=True):
+        curves = {}
+        for method in methods:
+            label, *look = METHODS[method]
+            curves[fill(label, 20)] = (summary[summary["method"] == method], look)
+        _named_curves(ax, curves, last)
+        _label_axes(ax, n_total, K, target, first=ax is axes[0, 0], lowest=ax is axes[-1, 0])
+        if title:
+            ax.annotate(title, (0.98, 0.1), xycoords="axes fraction", fontsize=11, ha="right")
     return fig
 
 
-def _label_axes(ax, n_total, K, target):
-    """Axes of accuracy against the number of labels, and their lines and second scale."""
+def _named_curves(ax, curves, last):
+    """Curves with their bands, each named beside its right end, at ``last`` labels.
+
+    curves : dict of name to (DataFrame of n_labels, mean, low and high; (colour, line, marker)).
+    """
+    ends = []
+    for curve, (colour, line, marker) in curves.values():
+        curve = curve.sort_values("n_labels")
+        ax.plot(curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5)
+        ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
+        ends.append((curve["n_labels"].iloc[-1], curve["mean"].iloc[-1], colour))
+    lines = 1 + max(name.count("\n") for name in curves)
+    heights = spread([height for _, height, _ in ends], gap=0.012 + 0.044 * lines, top=1.02)
+    for name, (n, height, colour), place in zip(curves, ends, heights, strict=True):
+        ax.annotate(
+            name, (n, height), xytext=(1.6 * last, place), textcoords="data", va="center",
+            color=colour, fontsize=10, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 1, "shrinkB": 3,
+                        "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def _label_axes(ax, n_total, K, target, first=True, lowest=True):
+    """Axes of accuracy against the number of labels, their lines, and a second scale on top."""
     ax.set_xscale("log")
     ax.set_ylim(0, 1)
     ax.axhline(target, color=BLACK, lw=0.8)
     ax.axvline(K, color=BLACK, lw=0.8, ls="--")
     ax.annotate(f"n = K = {K}", (K, 0.02), xytext=(4, 0), textcoords="offset points")
+    ax.annotate(
+        f"{target:.0%}", (0.01, target), xycoords=("axes fraction", "data"), xytext=(0, 3),
+        textcoords="offset points",
+    )  # fmt: skip
     ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    ax.set_xlabel("number of labels")
+    if lowest:
+        ax.set_xlabel("number of labels")
     ax.set_ylabel("accuracy on the unlabelled images")
-    share = ax.secondary_xaxis(
-        "top", functions=(lambda n: 100 * n / n_total, lambda s: s * n_total / 100)
-    )
-    share.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
-    share.set_xlabel("labelled share of the images, %")
-    share.spines["top"].set_visible(True)
+    if first:
+        share = ax.secondary_xaxis(
+            "top", functions=(lambda n: 100 * n / n_total, lambda s: s * n_total / 100)
+        )
+        share.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
+        share.set_xlabel("labelled share of the images, %")
+        share.spines["top"].set_visible(True)
 
 
 MOST_LINES = 7  # that can be told apart, each with its name at its end
@@ -105,25 +142,14 @@ def figure_3_by_model(curves, n_total, K, target=0.8, looks=None):
     if not 1 <= len(curves) <= MOST_LINES:
         raise InputError(f"curves: found {len(curves)}, expected 1 to {MOST_LINES}")
     fig, ax = plt.subplots(figsize=(WIDTH, 5.4))
-    ends, last = [], max(curve["n_labels"].max() for curve in curves.values())
     looks = range(len(curves)) if looks is None else looks
-    for curve, look in zip(curves.values(), looks, strict=True):
-        colour, line, marker = FRONT[look]
-        curve = curve.sort_values("n_labels")
-        ax.plot(curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5)
-        ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
-        ends.append((curve["n_labels"].iloc[-1], curve["mean"].iloc[-1], colour))
+    last = max(curve["n_labels"].max() for curve in curves.values())
+    with_looks = {
+        name: (curve, FRONT[look])
+        for (name, curve), look in zip(curves.items(), looks, strict=True)
+    }
+    _named_curves(ax, with_looks, last)
     _label_axes(ax, n_total, K, target)
-    ax.annotate(f"{target:.0%}", (0.01, target), xycoords=("axes fraction", "data"),
-                xytext=(0, 3), textcoords="offset points")  # fmt: skip
-    heights = spread([height for _, height, _ in ends], gap=0.085, top=1.02)
-    for name, (n, height, colour), place in zip(curves, ends, heights, strict=True):
-        ax.annotate(
-            name, (n, height), xytext=(1.6 * last, place), textcoords="data", va="center",
-            color=colour, fontsize=10, annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 1, "shrinkB": 3,
-                        "relpos": (0, 0.5)},
-        )  # fmt: skip
     return fig
 
 
