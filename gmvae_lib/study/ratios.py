@@ -166,9 +166,12 @@ def said(row) -> str:
 
 
 def write(results: Path) -> list[dict]:
-    """Write ratios.json from sweep.csv and rivals.csv, and article_sweep.csv where it is there."""
-    tables = [pd.read_csv(results / name) for name in ("sweep.csv", "rivals.csv")]
-    measured = pd.concat(tables, ignore_index=True)
+    """Write ratios.json from sweep.csv and, where it is there, rivals.csv."""
+    measured = pd.read_csv(results / "sweep.csv")
+    if (results / "rivals.csv").is_file():
+        rivals = pd.read_csv(results / "rivals.csv")
+        rivals = rivals[~rivals["method"].isin(measured["method"].unique())]
+        measured = pd.concat([measured, rivals], ignore_index=True)
     rows = ratios(measured, measured)
     text = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
     write_atomically(results / "ratios.json", lambda p: p.write_text(text, encoding="utf-8"))

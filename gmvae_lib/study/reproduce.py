@@ -16,7 +16,7 @@ from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.neighbours import NEIGHBOURS
-from gmvae_lib.study import claims, figures, studies
+from gmvae_lib.study import claims, figures, ratios, studies
 from gmvae_lib.study.article import PUBLIC as ARTICLE
 from gmvae_lib.study.choice_rules import compare_choices
 from gmvae_lib.study.disagreement import draw_disagreements
@@ -292,6 +292,7 @@ def reproduce(args):
         # only the published table belongs into README
         readme = Path("README.md") if args.results == PUBLISHED else None
         write_claims(args.results, readme)
+        ratios.write(args.results)
     if "pictures" in args.steps:
         draw_pictures(images, args.results)
 
