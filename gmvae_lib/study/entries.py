@@ -33,7 +33,7 @@ def methods_of(run) -> dict:
     return {
         "this book, soft": (SoftDecoder(), run.posterior, 20),
         "this book, graph and neighbours": (neighbour_decoder(run.posterior, neighbours), rows, 20),
-        "label spreading on this book's features": (Spreading(adjacency(neighbours)), rows, 5),
+        "label spreading on this book's features": (Spreading(adjacency(neighbours)), rows, 20),
     }
 
 
@@ -68,18 +68,18 @@ def predict(method, X, y, labelled, seed: int) -> np.ndarray:
 
 
 def enter(name, method, X, y, draws, folder: Path, n_draws: int, n_labels=N_LABELS) -> Path:
-    """Write a method's predictions for random and chosen labels; what is there stays."""
+    """Write a method's predictions for random and chosen labels; draws that are there stay."""
     path = folder / file_name(name)
     arrays = read_npz(path, ("draws",), optional=None) if path.is_file() else {}
     arrays["draws"] = np.array(SHA256)
     folder.mkdir(parents=True, exist_ok=True)
     for n in n_labels:
-        for kind, seeds in (("chosen", range(1)), ("random", range(n_draws))):
-            if f"{kind}-{n}" not in arrays:
-                said = [
-                    predict(method, X, y, labelled_rows(draws, SET, kind, n, seed), seed)
-                    for seed in seeds
-                ]
+        for kind, wanted in (("chosen", 1), ("random", n_draws)):
+            said = list(arrays.get(f"{kind}-{n}", ()))
+            for seed in range(len(said), wanted):
+                labelled = labelled_rows(draws, SET, kind, n, seed)
+                said.append(predict(method, X, y, labelled, seed))
+            if len(said) > len(arrays.get(f"{kind}-{n}", ())):
                 arrays[f"{kind}-{n}"] = np.stack(said)
                 write_npz(path, arrays)
                 print(f"{path.name}: {kind}-{n}", flush=True)

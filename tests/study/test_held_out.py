@@ -30,6 +30,9 @@ def measured():
 def test_new_models_meet_new_draws_and_seen_ones_stand_apart():
     table = held_out.assemble(measured(), STUDIES).set_index("where")
     new, seen = table.loc["new models and draws"], table.loc["models and draws in view"]
+    half = table.loc["models in view, new draws"]
+    assert (half["models"], half["draws"]) == (2, 3)
+    assert half["accuracy"] == pytest.approx(0.5 + 0.01 * 4.5 + 0.0001 * 6)
     assert (new["models"], new["draws"]) == (8, 3) and (seen["models"], seen["draws"]) == (2, 5)
     models = [0, 2, 3, 4, 5, 6, 7, 9]
     assert new["accuracy"] == pytest.approx(0.5 + 0.01 * np.mean(models) + 0.0001 * 6)
@@ -79,7 +82,7 @@ def test_the_command_writes_the_table(tmp_path, capsys):
     STUDIES.to_csv(tmp_path / "studies.csv", index=False)
     arguments = ["--two-way", str(tmp_path), "--results", str(tmp_path)]
     assert held_out.main(arguments) == 0
-    assert len(pd.read_csv(tmp_path / "held_out.csv")) == 14
+    assert len(pd.read_csv(tmp_path / "held_out.csv")) == 15
     (tmp_path / "studies.csv").unlink()
     capsys.readouterr()
     assert held_out.main(arguments) == 2

@@ -263,6 +263,8 @@ def test_an_entry_resumes_and_is_scored(tmp_path, draws, truth, at_root, capsys)
     assert fits == [(26, 0), (26, 0), (26, 1), (26, 2)]  # the chosen ones first
     enter("the commonest", method, X, truth, draws, tmp_path, 3, n_labels=(26, 73))
     assert [n for n, _ in fits[4:]] == [73] * 4
+    enter("the commonest", method, X, truth, draws, tmp_path, 5, n_labels=(26,))
+    assert fits[8:] == [(26, 3), (26, 4)]
     assert main([str(path)]) == 0
     labelled = label_draws.labelled_rows(draws, "letters-100k", "chosen", 26)
     commonest = np.bincount(truth[labelled]).argmax()
