@@ -180,7 +180,7 @@ class GMVAEClassifier(
         y : array [n]
         """
         check_is_fitted(self)
-        at_random = None
+        at_random = marked = None
         if y is None:
             if isinstance(labels, str | os.PathLike):
                 labels = expanded(labels, "labels")
@@ -190,6 +190,7 @@ class GMVAEClassifier(
             table = labels if isinstance(labels, LabelTable) else read_labels(labels)
             frame = labels
             labels, y, at_random, notes = self.collection_.match(table)
+            marked = self.collection_.marked(table)
             if isinstance(frame, pd.DataFrame) and "label" in frame:
                 numbers = pd.api.types.is_numeric_dtype(frame["label"])
                 y = y.astype(np.int64) if numbers else y
@@ -198,7 +199,7 @@ class GMVAEClassifier(
         if not has_label(y).all():
             raise InputError("y: found a row without a label; expected a label for every row")
         self.collection_.decoder = self.decoder
-        self.collection_.set_labels(labels, _classes(y), at_random)
+        self.collection_.set_labels(labels, _classes(y), at_random, marked)
         return self
 
     def suggest(self, n=None, random=0, seed=0) -> pd.DataFrame:
@@ -314,6 +315,7 @@ class GMVAEClassifier(
         if hasattr(self, "labelled_"):
             given = (self.labelled_, self.labels_given_, self.at_random_)
             about["labels"] = [column.tolist() for column in given]
+            about["marked"] = [[int(row), why] for row, why in self.collection_.marked_.items()]
         stored = copy.copy(self.collection_)
         stored.run = run
         stored.save(about)
@@ -341,7 +343,8 @@ class GMVAEClassifier(
             self.feature_names_in_ = np.array(about["feature_names_in"], dtype=object)
         if "labels" in about:
             collection.decoder = self.decoder
-            collection.set_labels(*map(np.array, about["labels"]))
+            marked = dict(about.get("marked", ()))
+            collection.set_labels(*map(np.array, about["labels"]), marked)
         return self
 
     # ---- parts -------------------------------------------------------------------------------

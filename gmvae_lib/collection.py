@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.identity import identity_columns, is_set, match_labels
+from gmvae_lib.data.identity import identity_columns, is_set, known_rows, match_labels, printable
 from gmvae_lib.data.image_set import ImageSet
 from gmvae_lib.data.labels import guard
 from gmvae_lib.data.missing import has_label, plain_labels
@@ -54,6 +54,7 @@ class Collection:
     ----------
     labelled_, labels_given_, at_random_ : arrays [n], the rows with a label, their labels, and
         whether they were drawn at random
+    marked_ : {row: reason}, images with a mark in place of a label
     decoder_, classes_ : the fitted decoder, and array [C]
     label_distributions_ : [N, C], p(l|x), transductive
     """
@@ -144,8 +145,16 @@ class Collection:
         """`identity.match_labels` of a table of labels with these images."""
         return match_labels(table, self.embedding, self.run.provenance.get("data"))
 
-    def set_labels(self, rows, y, at_random=None) -> None:
-        """Name the clusters by labels y [n] of rows [n], in place of those before."""
+    def marked(self, table) -> dict[int, str]:
+        """{row: reason} of the images that a table marks *unsure* or *none of these*."""
+        known = known_rows(table, self.embedding, self.run.provenance.get("data"))
+        return {row: reason for row, (label, reason) in known.items() if not label}
+
+    def set_labels(self, rows, y, at_random=None, marked=None) -> None:
+        """Name the clusters by labels y [n] of rows [n], in place of those before.
+
+        marked : {row: reason}, images that a person gave a mark in place of a label
+        """
         rows, n, known = np.asarray(rows), len(self.embedding), has_label(y)
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or not 0 < len(rows) == len(known):
             raise InputError(
@@ -165,6 +174,7 @@ class Collection:
         y = plain_labels(y)
         at_random = np.zeros(len(rows), bool) if at_random is None else np.asarray(at_random)
         self.labelled_, self.labels_given_, self.at_random_ = rows, y, at_random
+        self.marked_ = dict(marked or {})
         if self.decoder == "neighbours":
             decoder = neighbour_decoder(self.embedding.q, self.embedding.neighbours)
         else:
@@ -280,7 +290,22 @@ class Collection:
         """What the labels are worth."""
         return examine(
             *(self.embedding.q, self.embedding.neighbours, self.labelled_, self.labels_given_),
-            **{"at_random": self.at_random_, "progress": self.progress},
+            **{"at_random": self.at_random_, "marked": self.marked_, "progress": self.progress},
+        )
+
+    def overruled_note(self) -> str | None:
+        """A sentence if labelled images are predicted to be something else."""
+        best = self.classes_[self.label_distributions_[self.labelled_].argmax(axis=1)]
+        rows = self.labelled_[best != self.labels_given_]
+        if not len(rows):
+            return None
+        paths = self.embedding.paths or [f"image {row}" for row in range(len(self.embedding))]
+        named = ", ".join(printable(paths[row]) for row in rows[:5]) + (
+            ", …" if len(rows) > 5 else ""
+        )
+        return (
+            f"{len(rows)} of {len(self.labelled_)} labelled images are predicted to be something "
+            f"else than their label says: {named}"
         )
 
     def unlike_note(self, images, share=None) -> str | None:

@@ -135,7 +135,7 @@ def predict(args) -> None:
     collection = named(args, run, images, labels)
     table = collection.predictions(images, args.min_confidence)
     write_table(out, table, run.path)
-    warn(*args.notes)
+    warn(*args.notes, collection.overruled_note())
     say(
         f"{out}: {len(table)} images predicted from {len(collection.labelled_)} labelled ones, "
         f"{len(collection.classes_)} different labels"
@@ -162,7 +162,7 @@ def report(args) -> None:
     labels = read_labels(args.labels)
     run, images = run_and_images(args, required=True)
     collection = collection_of(args, run, images)
-    set_labels(args, collection, *collection.match(labels))
+    set_labels(args, collection, *collection.match(labels), collection.marked(labels))
     findings = collection.findings()
     notes = reading_notes(images, learned_from(run))
     notes += [note for note in [collection.unlike_note(images)] if note]
@@ -273,9 +273,16 @@ def named(args, run, images, labels):
     return collection
 
 
-def set_labels(args, collection, rows, y, at_random, notes) -> None:
+def set_labels(args, collection, rows, y, at_random, notes, marked=None) -> None:
     """Give a collection its labels, and ``args.notes`` what is odd about them."""
-    collection.set_labels(rows, y, at_random | args.labels_at_random)
+    import numpy as np
+
+    from gmvae_lib.data.labels import AT_RANDOM
+
+    if args.labels_at_random:
+        at_random = np.ones_like(at_random)
+        marked = {row: f"{reason}; {AT_RANDOM}" for row, reason in (marked or {}).items()}
+    collection.set_labels(rows, y, at_random, marked)
     if len(set(y)) == 1:
         notes = [*notes, f"found only the label {str(y[0])!r}; every image gets it"]
     args.notes = [f"{args.labels}: {note}" for note in notes]  # said once the output is written

@@ -1,13 +1,15 @@
 """The command line, from images to predictions, and what it does with bad input."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gmvae_lib import load_run, rendered_letters
+from gmvae_lib import cli, load_run, rendered_letters
 from gmvae_lib.__main__ import main
 from gmvae_lib.data.labels import AT_RANDOM, read_labels
 
@@ -346,6 +348,16 @@ def test_every_command_shows_an_example(command, capsys):
         main([command, "--help"])
     assert caught.value.code == 0
     assert f"example:\n  gmvae {command} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/howto.md"])
+def test_commands_on_the_pages_are_understood(page):
+    text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
+    lines = re.findall(r"^gmvae (.*?)(?:\s+#.*)?$", text, re.MULTILINE)
+    assert len(lines) >= 4
+    for line in lines:
+        args = cli._placed(*cli._parser().parse_known_args(line.split()))
+        assert args.command.__name__ == line.split()[0]
 
 
 def test_help_needs_neither_torch_nor_numpy():

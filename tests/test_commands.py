@@ -156,6 +156,28 @@ def test_labels_follow_their_picture(gmvae, work):
         assert ("1 label left out" in err) == bool(gone)
 
 
+def test_marks_count_in_the_accuracy_and_labels_that_are_overruled_are_said(gmvae, work):
+    table = pd.read_csv(work / "labels.csv").assign(reason="drawn at random")
+    table.loc[:1, ["label", "reason"]] = ["", "unsure; drawn at random"]
+    table.loc[2, ["label", "reason"]] = ["", "none of these; drawn at random"]
+    table.to_csv(work / "labels.csv", index=False)
+    for more in ("", " --labels-at-random"):
+        code, out, _ = gmvae("report {work}/run {work}/labels.csv -o {work}/r.html" + more)
+        assert code == 0 and "measured on 18 images drawn at random" in out
+        assert "1 of them, marked as none of these" in out and "2 more, marked as unsure" in out
+    model = GMVAEClassifier.load(work / "run").fit_labels(work / "labels.csv")
+    again = GMVAEClassifier.load(model.save(work / "named"))
+    assert again.collection_.marked_ == model.collection_.marked_
+    assert len(again.collection_.marked_) == 3
+    assert again.collection_.findings().accuracy == model.collection_.findings().accuracy
+    wrong = table.assign(label=["a", "b"] * 10)  # what no model would say
+    wrong.to_csv(work / "labels.csv", index=False)
+    code, _, err = gmvae("predict {work}/run {work}/labels.csv -o {work}/p.csv")
+    said = np.array([predictions(work / "p.csv")[digest][0] for digest in wrong["digest"]])
+    n = np.count_nonzero(said != wrong["label"].to_numpy())
+    assert code == 0 and f"warning: {n} of 20 labelled images are predicted to be something" in err
+
+
 def test_a_new_folder_alone(gmvae, work):
     draw(work / "new", 8, seed=7)
     code, _, err = gmvae("predict {work}/run {work}/labels.csv {work}/new -o {work}/p.csv")

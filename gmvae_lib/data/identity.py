@@ -188,11 +188,12 @@ def _claims(table, entries, images, learned):
             shifted += [] if entry.index in (None, rows[0]) else [entry]
         else:
             (several if rows else missing).append(entry)
-    surplus = []
+    surplus, moved = [], []
     for same, entry in waiting:
         free = [row for row in same if row not in claims]
         if free:
             claims[free[0]] = entry
+            moved += [(entry, free[0])] if entry.path and images.paths else []
         elif all(claims[row].label != entry.label for row in same):
             surplus.append(entry)
     what = places.what
@@ -203,6 +204,11 @@ def _claims(table, entries, images, learned):
         *_left_out(surplus, "since another label of the same content is kept"),
         *_contradictions(claims, images),
     ]
+    if moved:
+        named = [f"{entry.path} is {printable(images.paths[row])}" for entry, row in moved[:NAMED]]
+        more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
+        which = "1 labelled image has" if len(moved) == 1 else f"{len(moved)} labelled images have"
+        notes.append(f"{which} another name now and kept the label: {', '.join(named)}{more}")
     if shifted:
         notes.append(
             f"{len(shifted)} labels have the index of another picture than their path, which counts"

@@ -5,12 +5,13 @@ random, each predicted without its own label; where none was, it is what the dec
 says.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
+from gmvae_lib.data.labels import AT_RANDOM, FLAGS
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.bounds.coverage import expected_missing_mass
 from gmvae_lib.label.calibration import at_temperature, fit_temperature, held_out_proba
@@ -31,7 +32,10 @@ class Accuracy:
 
     ``how``: "random", measured on ``n`` labelled images drawn at random; "cross-validated", on
     labelled images however chosen; "confidence", the mean confidence, ``n`` labels behind it.
-    ``low``, ``high``: 95 % interval; Clopper & Pearson's for what is measured.
+    ``low``, ``high``: 95 % interval; Clopper & Pearson's for what is measured. ``none``: of ``n``,
+    those that a person marked *none of these*, which no label fits: they count as wrong.
+    ``unsure``: further ones drawn at random that a person marked *unsure*: they count as wrong for
+    ``low`` and as right for ``high``.
     """
 
     value: float
@@ -39,6 +43,8 @@ class Accuracy:
     high: float
     n: int
     how: str
+    none: int = 0
+    unsure: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Findings:
     gain: pd.DataFrame
     wanted: pd.DataFrame
     next_to_label: np.ndarray  # int
+    marked: dict[int, str]  # the reason of each image with a mark in place of a label
     warnings: list[str]
 
     @property
@@ -73,7 +80,7 @@ class Findings:
         return self.proba.max(axis=1)
 
 
-def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings:
+def examine(q, neighbours, index, y, at_random=None, marked=None, progress=False) -> Findings:
     """Fit the decoder that asks neighbours and find out how far it can be trusted.
 
     Parameters
@@ -81,6 +88,7 @@ def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings
     q : float [N, K]. neighbours : int [N, m], rows of the nearest images (training.nearest).
     index : int [n], the labelled images. y : array [n], their labels.
     at_random : bool [n], which of them were drawn uniformly at random; none, if not given.
+    marked : {row: reason}, images marked *unsure* or *none of these*, as the reason says first.
     progress : show progress bars.
     """
     if len(q) < 2:
@@ -96,18 +104,21 @@ def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings
     proba = at_temperature(decoder.fit(index, y).predict_proba(np.arange(len(q))), temperature)
     unlabelled = np.ones(len(q), bool)
     unlabelled[index] = False
+    seen = np.append(index, list(marked or ())).astype(np.intp)  # by a person
 
     right = known & (held_out.argmax(axis=1) == given)
-    order = suggest(q, min(len(q), len(index) + max(MORE)), neighbours)["index"].to_numpy()
-    order = order[unlabelled[order]]
+    order = suggest(q, min(len(q), len(seen) + max(MORE)), neighbours)["index"].to_numpy()
+    order = order[~np.isin(order, seen)]
     gain, spread = simulate_gain(smoothed, index, given, chosen=order)
     confidence = proba.max(axis=1)
     told = confidence[unlabelled].mean() if unlabelled.any() else confidence.mean()
-    accuracy = expected_accuracy(right, at_random, told, spread)
+    drawn = [reason for reason in (marked or {}).values() if AT_RANDOM in reason]
+    marks = [sum(reason.startswith(flag) for reason in drawn) for flag in FLAGS]
+    accuracy = expected_accuracy(right, at_random, told, spread, *marks)
     component, rank = typicality(smoothed)
     clusters = cluster_names(smoothed, component, index, given, len(classes))
     sure = confidence.copy()
-    sure[index] = np.inf
+    sure[seen] = np.inf
     findings = {
         "index": index,
         "given": given,
@@ -121,11 +132,12 @@ def examine(q, neighbours, index, y, at_random=None, progress=False) -> Findings
         "cross_validated": measured(right, "cross-validated"),
         "per_class": _per_class(given, right, at_random, proba.argmax(axis=1), len(classes)),
         "clusters": clusters,
-        "doubtful": np.argsort(sure, kind="stable")[: min(SHOWN, int(unlabelled.sum()))],
+        "doubtful": np.argsort(sure, kind="stable")[: min(SHOWN, len(q) - len(seen))],
         "contradicted": contradicted(index, given, held_out, known),
         "gain": gain.assign(unlabelled=_missed(clusters, len(index) + gain["more"])),
         "wanted": labels_wanted(gain, accuracy, len(index)),
         "next_to_label": order[:SHOWN],
+        "marked": dict(marked or {}),
     }
     return Findings(**findings, warnings=_warnings(q, told, findings))
 
@@ -177,7 +189,7 @@ def measured(right, how, design=1.0) -> Accuracy:
     return Accuracy(k / n, float(low), float(high), n, how)
 
 
-def expected_accuracy(right, at_random, confidence, spread) -> Accuracy:
+def expected_accuracy(right, at_random, confidence, spread, unsure=0, none=0) -> Accuracy:
     """The accuracy to expect on unlabelled images.
 
     Parameters
@@ -194,9 +206,18 @@ def expected_accuracy(right, at_random, confidence, spread) -> Accuracy:
     confidence : float, mean over the unlabelled images.
     spread : float, standard deviation of the accuracy over the truths that `simulate_gain` finds
         compatible with the labels.
+    unsure, none : images drawn at random that got no label, but one of these marks; see `Accuracy`.
     """
     if fair(at_random).any():
-        return measured(right[at_random], "random", design=1 + np.mean(at_random))
+        design, tested = 1 + np.mean(at_random), np.append(right[at_random], np.zeros(none, bool))
+        found = measured(tested, "random", design)
+        if unsure:
+            worst, best = (
+                measured(np.append(tested, np.full(unsure, value)), "random", design)
+                for value in (False, True)
+            )
+            found = replace(found, low=worst.low, high=best.high)
+        return replace(found, unsure=unsure, none=none)
     half = 1.96 * np.hypot(spread, MISFIT)
     low, high = confidence - half, confidence + half
     return Accuracy(

@@ -29,9 +29,18 @@ def accuracy_sentence(accuracy) -> str:
         else f"expected accuracy about {accuracy.value:.0%} ({_range(accuracy)}), "
     )
     if accuracy.how == "random":
-        return (
-            f"{expected}measured on {accuracy.n} labelled images drawn at random, each predicted "
-            "without its own label"
+        marked = [
+            f"{accuracy.none} of them, marked as none of these, count as wrong",
+            f"{accuracy.unsure} more, marked as unsure, count as wrong at the interval's lower end "
+            "and as right at its upper end",
+        ]
+        marked = [m for m, n in zip(marked, (accuracy.none, accuracy.unsure), strict=True) if n]
+        return "; ".join(
+            [
+                f"{expected}measured on {accuracy.n} images drawn at random, each predicted "
+                "without its own label",
+                *marked,
+            ]
         )
     return f"{expected}not measured: this is what the decoder's confidence says"
 
@@ -59,7 +68,7 @@ def report_page(images, findings, run, source, labels, notes=(), known=None) -> 
     sentence = accuracy_sentence(findings.accuracy)
     told = confidence[unlabelled] if unlabelled.any() else confidence
     measured = findings.accuracy.how == "random"
-    originals = Originals(images)
+    originals, predicted = Originals(images), _predicted(findings)
     return Template(template("report.html")).substitute(
         version=__version__,
         style=template("page.css"),
@@ -85,7 +94,10 @@ def report_page(images, findings, run, source, labels, notes=(), known=None) -> 
         names_note="Checked are labelled images "
         + ("drawn at random" if measured else "of whatever choice, which makes them look worse")
         + ", each predicted without its own label. The interval is given from five images on.",
-        clusters="\n".join(_card(originals, findings, row, names) for row in _shown(in_use)),
+        clusters="\n".join(
+            _card(originals, findings, row, names, predicted[row.component])
+            for row in _shown(in_use)
+        ),
         clusters_note=_clusters_note(in_use),
         doubtful=_pictures(originals, findings.doubtful, lambda i: _opinion(findings, names, i)),
         abstain="; ".join(
@@ -117,6 +129,7 @@ def _corrections(images, findings, known) -> str:
     if known is None:
         given = zip(findings.index, findings.given, findings.at_random, strict=True)
         known = {row: (names[label], AT_RANDOM if drawn else "") for row, label, drawn in given}
+        known |= {row: ("", reason) for row, reason in findings.marked.items()}
     lists = (findings.contradicted["index"], findings.doubtful, findings.next_to_label)
     reasons = ("corrected in the report", "doubtful in the report", "suggested in the report")
     items = {
@@ -292,7 +305,14 @@ def _clusters_note(clusters) -> str:
     return note + (f" {shown} of {len(clusters)} are shown." if shown < len(clusters) else "")
 
 
-def _card(originals, findings, row, names) -> str:
+def _predicted(findings) -> np.ndarray:
+    """Images by cluster and by the label that they are predicted to have, int [K, C]."""
+    counts = np.zeros((len(findings.clusters), len(findings.classes)), dtype=np.int64)
+    np.add.at(counts, (findings.component, findings.predicted), 1)
+    return counts
+
+
+def _card(originals, findings, row, names, predicted) -> str:
     members = np.flatnonzero((findings.component == row.component) & (findings.rank < STRIP))
     members = members[np.argsort(findings.rank[members])]
     votes = ", ".join(f"{names[label]} × {count}" for label, count in enumerate(row.votes) if count)
@@ -302,6 +322,9 @@ def _card(originals, findings, row, names) -> str:
         "tied": f"as many labels of one kind as of another: {votes}",
         "mixed": f"labels differ: {votes}",
     }.get(row.state)
+    most = int(predicted.argmax())
+    if most != row.name:  # its neighbours outvote its own labels
+        flag = f"{flag or f'labels: {votes}'}; most of its images are predicted to be {names[most]}"
     doubt = "?" if row.state in ("unlabelled", "tied") else ""
     text = f'<p class="flag">{flag}</p>' if flag else f"<p>labels: {votes}</p>"
     return (

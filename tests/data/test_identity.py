@@ -193,8 +193,25 @@ def test_the_edits_of_the_reports_keep_every_label(folder, tmp_path, edit):
     for row, label in given.items():
         assert truth[(folder / after.paths[row]).read_bytes()] == label
     assert len(given) == 12 - (edit == "deleted")
-    expected = [f"1 label left out, of images not in {folder}: {images.paths[0]} (line"]
-    assert [note[: len(expected[0])] for note in notes] == expected * (edit == "deleted")
+    if edit == "deleted":
+        expected = f"1 label left out, of images not in {folder}: {images.paths[0]} (line"
+        assert len(notes) == 1 and notes[0].startswith(expected)
+    elif edit in ("unpadded", "sorted"):
+        assert [n.partition(":")[0] for n in notes] == [
+            "12 labelled images have another name now and kept the label"
+        ]
+    else:
+        assert notes == []
+
+
+def test_a_renamed_picture_keeps_its_label_and_it_is_said(folder, tmp_path):
+    images = load_images(folder)
+    table = written(tmp_path / "labels.csv", images, np.array(["a"] * 12, dtype=object))
+    (folder / images.paths[3]).rename(folder / "other.png")
+    given, notes = found(table, load_images(folder))
+    assert len(given) == 12 and notes == [
+        f"1 labelled image has another name now and kept the label: {images.paths[3]} is other.png"
+    ]
 
 
 def test_a_changed_picture_is_left_out_by_name(folder, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.coverage import told_and_true
 from gmvae_lib import load_images, load_run
+from gmvae_lib.data.labels import AT_RANDOM
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.calibration import held_out_proba, temperature
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
@@ -21,6 +22,7 @@ from gmvae_lib.report.findings import (
     random_temperature,
 )
 from gmvae_lib.report.gain import labels_wanted, simulate_gain
+from gmvae_lib.report.report_page import accuracy_sentence
 
 RUN = Path(__file__).parents[2] / "results" / "letters100k"
 
@@ -141,6 +143,33 @@ def test_chosen_labels_measure_nothing():
     assert 0.7 < found.low < 0.8 < found.high < 0.9
     at_random[:MIN_RANDOM] = True
     assert expected_accuracy(right, at_random, 0.8, 0.0).how == "random"
+
+
+def test_images_drawn_at_random_that_got_a_mark_count_in_the_interval():
+    right, at_random = np.array([True] * 30 + [False] * 10), np.ones(40, bool)
+    plain = expected_accuracy(right, at_random, 0.8, 0.0)
+    none = expected_accuracy(right, at_random, 0.8, 0.0, none=8)
+    assert none.value == 30 / 48 and none.n == 48 and none.high < plain.high
+    unsure = expected_accuracy(right, at_random, 0.8, 0.0, unsure=5)
+    assert unsure.value == plain.value == 0.75
+    worst = measured(np.append(right, np.zeros(5, bool)), "random", design=2)
+    best = measured(np.append(right, np.ones(5, bool)), "random", design=2)
+    assert (unsure.low, unsure.high) == (worst.low, best.high)
+    assert unsure.low < plain.low and plain.high < unsure.high
+
+
+def test_marked_images_are_counted_where_they_were_drawn_at_random_and_asked_for_no_more():
+    kind = np.arange(60) % 3
+    q = np.full((60, 6), 0.02, np.float32)
+    q[np.arange(60), kind] = 0.9
+    near = (np.arange(60)[:, None] + 3 * np.arange(1, 4)) % 60
+    marked = {50: f"unsure; {AT_RANDOM}", 51: f"none of these; {AT_RANDOM}", 52: "unsure; chosen"}
+    found = examine(q, near, np.arange(12), kind[:12], np.ones(12, bool), marked)
+    assert (found.accuracy.unsure, found.accuracy.none, found.accuracy.n) == (1, 1, 13)
+    assert not {50, 51, 52} & {*found.doubtful.tolist(), *found.next_to_label.tolist()}
+    sentence = accuracy_sentence(found.accuracy)
+    assert "1 of them, marked as none of these, count as wrong" in sentence
+    assert "1 more, marked as unsure" in sentence
 
 
 def test_temperature_comes_from_random_labels_only(published, graph):

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,20 @@ def findings_of(images, names=("bolt", "nut", EVIL), n=40, wrong=0):
     kind[index[:wrong]] = (kind[index[:wrong]] + 1) % 3
     y = np.array(names)[kind[index]]
     return examine(q, neighbours, index, y, np.ones(n, bool))
+
+
+def test_a_cluster_that_its_neighbours_outvote_says_so(evil_set):
+    found = findings_of(evil_set)
+    first = found.clusters.iloc[0]
+    inside, other = found.component == first["component"], (first["name"] + 1) % 3
+    proba = found.proba.copy()
+    proba[inside] = np.eye(3)[other]
+    for findings, said in ((found, False), (replace(found, proba=proba), True)):
+        page = report_page(evil_set, findings, "run", "images", "labels.csv")
+        card = BeautifulSoup(page, "html.parser").find(id=f"c{first['component']}")
+        assert card.h3.text.startswith(found.classes[first["name"]])
+        sentence = f"most of its images are predicted to be {found.classes[other]}"
+        assert (sentence in card.text) == said
 
 
 @pytest.fixture(scope="module")
