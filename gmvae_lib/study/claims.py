@@ -8,28 +8,35 @@ of claims 3 and 5 with what stands behind them; without numbers, those of all ni
 import argparse
 import sys
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from gmvae_lib import bounds
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import verdicts
-from gmvae_lib.study.article import BOOK as BOOK_RUN
-from gmvae_lib.study.article import CORRECTIONS, SWEEP
 from gmvae_lib.study.disagreement import find_disagreement
+from gmvae_lib.study.evidence import (
+    ARTICLE,
+    BOOK,
+    CONVOLUTIONAL,
+    NETWORK,
+    Evidence,
+    accuracies,
+    accuracy_at,
+    curve,
+    data,
+    evidence,
+    interval,
+    measured_on,
+)
 from gmvae_lib.study.experiments import draw_labelled
-from gmvae_lib.study.metrics import crossings, mean_and_interval, percentiles
-from gmvae_lib.study.two_way import CELLS, crossing, load_cells, two_way
+from gmvae_lib.study.metrics import crossings, percentiles
+from gmvae_lib.study.two_way import crossing
 from gmvae_lib.study.verdicts import Interval
-from gmvae_lib.vae.runs import Run, load_run
 
-ARTICLE, BOOK, NETWORK = "article's recipe", "this book's recipe", "labels only"
 THEORY, PIXELS = "theory", "XGBoost on pixels"
 MODELS = (ARTICLE, BOOK, NETWORK)
-CONVOLUTIONAL = "convolutional net"  # its method in sweep.csv
 ARTICLE_N = 145_600
 BASELINES = ("logistic regression", "mlp", "xgboost")
 TARGET_ACCURACY = 0.80
@@ -38,95 +45,10 @@ LOW_END = 0.02  # share of the images labelled, for claim 8
 COMMAND = "python -m gmvae_lib.study.claims"
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the claims are computed from; a table that was not measured is None."""
-
-    run: Run  # the published run
-    sweep: pd.DataFrame  # sweep.csv
-    article: pd.DataFrame | None = None  # article_sweep.csv
-    corrections: pd.DataFrame | None = None  # corrections.csv
-    cells: dict | None = None  # two_way_cells.npz
-    network: pd.DataFrame | None = None  # rows of the network on labels alone
-
-
-def evidence(results) -> Evidence:
-    """Read what a folder of results holds."""
-    results = Path(results)
-
-    def table(name):
-        return pd.read_csv(results / name) if (results / name).is_file() else None
-
-    sweep = table("sweep.csv")
-    cells = load_cells(results / CELLS) if (results / CELLS).is_file() else None
-    run = load_run(results / BOOK_RUN)
-    network = _network(sweep, table("rivals.csv"))
-    return Evidence(run, sweep, table(SWEEP), table(CORRECTIONS), cells, network)
-
-
-def _network(sweep, rivals):
-    """Rows of the convolutional network: of sweep.csv, and before it is there of rivals.csv."""
-    for table in (sweep, rivals):
-        if table is not None and (table["method"] == CONVOLUTIONAL).any():
-            return table[table["method"] == CONVOLUTIONAL]
-    return None
-
-
-def curve(table, method, least=2):
-    """Label counts [M] that at least so many seeds have, and accuracies [S, M], nan where missing.
-
-    ``least`` is lowered to the number of seeds where there are fewer.
-    """
-    wide = table[table["method"] == method].pivot(
-        index="seed", columns="n_labels", values="accuracy"
-    )
-    wide = wide.loc[:, wide.notna().sum() >= min(least, len(wide))]
-    return wide.columns.to_numpy(), wide.to_numpy()
-
-
 def figure_2_example(run):
     """The image of Figure 2, by the rule of ``find_disagreement``, with 73 labels of seed 0."""
     labelled = draw_labelled(len(run.labels), FIGURE_2_LABELS, seed=0)
     return find_disagreement(run.posterior, run.labels, labelled)
-
-
-def accuracy_at(table, method, n_labels):
-    """Accuracies over seeds, in the order of the seeds: float [S]."""
-    rows = table[(table["method"] == method) & (table["n_labels"] == n_labels)]
-    return rows.sort_values("seed")["accuracy"].to_numpy()
-
-
-def accuracies(ev: Evidence, model, method, n_labels):
-    """Accuracies [draws], or [models, draws] where several trainings met the same draws."""
-    if model == ARTICLE:
-        return accuracy_at(ev.article[ev.article["model"] == "public"], method, n_labels)
-    if model == NETWORK:
-        return accuracy_at(ev.network, CONVOLUTIONAL, n_labels)
-    if model == BOOK and ev.cells and (method, n_labels) in ev.cells:
-        return ev.cells[method, n_labels]
-    return accuracy_at(ev.sweep, method, n_labels)
-
-
-def interval(values, confidence=0.95) -> Interval:
-    """Mean and interval over the draws [D], or over models and draws at once [M, D]."""
-    if np.ndim(values) == 2:
-        return Interval(*two_way(values, confidence)[:3])
-    return Interval(*mean_and_interval(values, confidence))
-
-
-def measured_on(ev, model, values) -> str:
-    """What the interval of some accuracies covers, in words."""
-    if np.ndim(values) == 2:
-        return f"{_data(ev)}; {values.shape[0]} trainings, {values.shape[1]} draws of the labels"
-    if model == NETWORK:
-        return f"{_data(ev)}; {len(values)} draws of the labels, one training for each"
-    return f"{_data(ev)}; one training, {len(values)} draws of the labels"
-
-
-def _data(ev):
-    name = ev.run.provenance["data"]["name"]
-    of = "EMNIST letters" if "emnist" in name else f"images of {name}"
-    return f"{len(ev.run.labels):,} {of}"
 
 
 def claims_table(ev: Evidence) -> list[dict]:
@@ -275,9 +197,7 @@ def _boosting(ev):
     else:
         verdict = "undecided"
         note = f"it does not reach 80 % at {n_labels.max():,} labels, the most it was given"
-    return _row(
-        4, PIXELS, found, verdict, note, f"{_data(ev)}; {len(accuracy)} draws of the labels"
-    )
+    return _row(4, PIXELS, found, verdict, note, f"{data(ev)}; {len(accuracy)} draws of the labels")
 
 
 def _ratio(ev, model):
@@ -368,6 +288,9 @@ def _lead(ev, model):
         f"{len(found)} numbers of labels soft is ahead at {_listed(ahead)} and behind at "
         f"{_listed(behind)} (95 % for all together)"
     )
+    alone = [n for n, lead in found.items() if np.ndim(lead) == 1]
+    if 0 < len(alone) < len(found):
+        note += f"; at {_listed(alone)} labels of the published model alone"
     return _row(7, model, at, verdict, note, measured_on(ev, model, found[291]))
 
 
@@ -413,7 +336,7 @@ def _margin(ev, model):
             f"{_listed(ahead)} labels, of {len(network)} numbers measured"
         )
     who = "the published model" if model == BOOK else "one training"
-    dataset = f"{_data(ev)}; " + ("labelled images only" if model == NETWORK else who)
+    dataset = f"{data(ev)}; " + ("labelled images only" if model == NETWORK else who)
     return _row(8, model, least, verdict, note, dataset)
 
 
@@ -440,7 +363,7 @@ def _example(ev, model):
         + ", ".join(f"{what} {100 * value:.1f} %" for what, value in other.items())
         + f". With three clusters above 0.1 besides: {rows['corrected_example'].mean():.1f}"
     )
-    dataset = f"{_data(ev)}; one training, {len(rows)} draws of the labels"
+    dataset = f"{data(ev)}; one training, {len(rows)} draws of the labels"
     return _row(9, model, interval(rows["corrected_mass"]), verdict, note, dataset)
 
 

@@ -8,13 +8,13 @@ import pandas as pd
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import figures, targets
-from gmvae_lib.study.claims import (
+from gmvae_lib.study.claims import claims_table
+from gmvae_lib.study.evidence import (
     ARTICLE,
     BOOK,
     NETWORK,
     accuracies,
     accuracy_at,
-    claims_table,
     evidence,
     interval,
 )

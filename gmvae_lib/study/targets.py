@@ -2,14 +2,8 @@
 
 import numpy as np
 
-from gmvae_lib.study.claims import (
-    BOOK,
-    TARGET_ACCURACY,
-    accuracies,
-    accuracy_at,
-    curve,
-    interval,
-)
+from gmvae_lib.study.claims import TARGET_ACCURACY
+from gmvae_lib.study.evidence import BOOK, accuracies, accuracy_at, curve, interval
 from gmvae_lib.study.metrics import labels_at_accuracy_interval, mean_and_interval
 from gmvae_lib.study.prediction import TARGETS as PREDICTION_TARGETS
 
