@@ -6,8 +6,6 @@ columns first, and a list of notes. A "line" is the number of the task or entry,
 
 import json
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -81,61 +79,8 @@ def read_folder(folder):
     return rows(), []
 
 
-def write_class_folders(images, labels, out) -> Path:
-    """Copy labelled pictures into one sub-folder a class, as FiftyOne and others read them.
-
-    Parameters
-    ----------
-    images : ImageSet, of a folder of pictures
-    labels : {row: label}
-    out : folder, which must not exist yet; it appears when it is complete.
-
-    Raises
-    ------
-    InputError
-        If the images are no pictures, a label cannot name a folder, or ``out`` exists.
-
-    Examples
-    --------
-    >>> from PIL import Image
-    >>> from gmvae_lib import load_images
-    >>> with tempfile.TemporaryDirectory() as work:
-    ...     pictures, out = Path(work, "pictures"), Path(work, "classes")
-    ...     pictures.mkdir()
-    ...     Image.new("L", (9, 9)).save(pictures / "a.png")
-    ...     _ = write_class_folders(load_images(pictures), {0: "cat"}, out)
-    ...     print([path.relative_to(out).as_posix() for path in out.rglob("*.png")])
-    ['cat/a.png']
-    """
-    out = Path(out).expanduser()
-    if images.paths is None:
-        found = images.provenance.get("source", "the images")
-        raise InputError(f"{found}: found arrays, expected a folder of pictures to copy")
-    if out.exists() or not out.absolute().parent.is_dir():
-        raise InputError(f"out: found {out}, expected a new folder within one that exists")
-    for label in sorted(set(labels.values())):
-        if (
-            not label
-            or label.startswith(".")
-            or label != label.strip(" .")
-            or _UNSAFE.search(label)
-        ):
-            raise InputError(f"labels: found {label[:40]!r}, expected names that a folder can have")
-    source = Path(images.provenance["source"])
-    with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as work:
-        for row, label in labels.items():
-            copy = Path(work, "classes", label, images.paths[row])
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source / images.paths[row], copy)
-        Path(work, "classes").rename(out)
-    return out
-
-
 def _is_picture(name) -> bool:
     return name.lower().endswith(PICTURE_SUFFIXES)
-
-
-_UNSAFE = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 
 
 # ------------------------------------------------------------------- FiftyOne

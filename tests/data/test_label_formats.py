@@ -13,7 +13,6 @@ from PIL import Image
 
 from gmvae_lib.data.identity import known_rows, match_labels
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.label_formats import write_class_folders
 from gmvae_lib.data.labels import FLAGS, read_labels
 from gmvae_lib.errors import InputError
 
@@ -143,39 +142,8 @@ def test_class_folders_know_pictures_by_their_content(pictures, tmp_path):
     Image.new("L", (8, 8), 255).save(folder / "cat" / "new.png")
     found, notes = matched(folder, pictures)
     assert found == {"b.png": "cat", "sub/e.png": "cat"}
-    assert len(notes) == 1 and "new.png" in notes[0]
-
-
-def test_class_folders_written_and_read_again(pictures, tmp_path):
-    images = load_images(pictures)
-    labels = {0: "cat", 3: "cat", 2: "a dog"}
-    out = write_class_folders(images, labels, tmp_path / "classes")
-    assert (out / "cat" / "sub" / "d.png").read_bytes() == (pictures / "sub" / "d.png").read_bytes()
-    found, _ = matched(out, pictures)
-    assert found == {images.paths[row]: label for row, label in labels.items()}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["classes", "pictures"]
-
-
-@pytest.mark.parametrize(
-    ("labels", "out", "message"),
-    [
-        ({0: "a/b"}, "new", "labels: found 'a/b', expected names that a folder can have"),
-        ({0: ".."}, "new", "labels: found"),
-        ({0: "cat"}, "pictures", "expected a new folder"),
-        ({0: "cat"}, "none/new", "expected a new folder within one that exists"),
-    ],
-)
-def test_class_folders_are_refused_before_anything_is_written(
-    pictures, tmp_path, labels, out, message
-):
-    with pytest.raises(InputError, match=message):
-        write_class_folders(load_images(pictures), labels, tmp_path / out)
-    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
-
-
-def test_arrays_have_no_files_to_copy(tmp_path, letters):
-    with pytest.raises(InputError, match="found arrays, expected a folder of pictures"):
-        write_class_folders(letters, {0: "a"}, tmp_path / "new")
+    assert len(notes) == 2 and "new.png" in notes[0]
+    assert "renamed.png is b.png" in notes[1] and "deeper/b.png is sub/e.png" in notes[1]
 
 
 @pytest.mark.parametrize(

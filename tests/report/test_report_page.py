@@ -71,6 +71,11 @@ def test_names_and_labels_cannot_become_markup(page):
     assert all(image.has_attr("alt") for image in soup.find_all("img"))
 
 
+def test_percentages_have_one_form(page):
+    text = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").get_text(" ")
+    assert re.search(r"\d%", text) and not re.search(r"\d %", text)
+
+
 def test_pictures_in_question_are_named_by_their_files(page, findings):
     soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     shown = {int(li["data-row"]): li.text for li in soup.select("li[data-row]")}
