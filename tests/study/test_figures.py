@@ -8,6 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -127,6 +129,16 @@ def test_figure_3_by_model_names_each_line_apart():
     assert all(below.y1 <= above.y0 + 1 for below, above in zip(boxes, boxes[1:], strict=False))
     with pytest.raises(InputError, match="expected 1 to 7"):
         figures.figure_3_by_model(dict.fromkeys("abcdefgh", table), n_total=1000, K=100)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7), st.floats(0.01, 0.12))
+def test_labels_are_spread_in_order_and_apart(heights, gap):
+    places = figures.spread(heights, gap, top=1.0)
+    order = np.argsort(heights, kind="stable")
+    assert (np.diff(places[order]) >= gap * (1 - 1e-9)).all()
+    assert places.max() <= 1.0
+    if len(heights) == 1:
+        assert places[0] == heights[0]
 
 
 def test_figure_3_refuses_an_unknown_method():

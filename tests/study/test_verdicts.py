@@ -1,5 +1,7 @@
 """The verdicts of the claims table: each rule, and that none is a constant."""
 
+import doctest
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,3 +77,7 @@ def test_an_example_is_judged_by_how_often_it_occurs_and_what_it_explains():
     assert verdicts.of_example([3, 0, 5], share=0.2) == "reproduced"
     assert verdicts.of_example([3, 0, 5], share=0.001) == "close"
     assert verdicts.of_example([0, 0, 5], share=0.2) == "not reproduced"
+
+
+def test_the_examples_of_the_rules_are_right():
+    assert doctest.testmod(verdicts).failed == 0

@@ -36,6 +36,7 @@ from gmvae_lib.study.figures.efficiency import (
     gain_by_letter,
     letter_scatter,
     rivals,
+    spread,
 )
 from gmvae_lib.study.figures.letters import letter_counts, letter_sheet, look_alikes
 from gmvae_lib.study.figures.model import (
@@ -129,6 +130,7 @@ __all__ = [
     "rivals",
     "rules_of_choice",
     "sample_sheet",
+    "spread",
     "training_curves",
     "truncation_loss",
     "verdicts",

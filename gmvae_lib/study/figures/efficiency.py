@@ -158,8 +158,8 @@ def spread(heights, gap, top):
 
     Examples
     --------
-    >>> [round(float(place), 2) for place in spread([0.5, 0.9, 0.91], gap=0.1, top=1.0)]
-    [0.5, 0.86, 0.95]
+    >>> [round(float(place), 2) for place in spread([0.5, 0.9, 0.94], gap=0.1, top=1.0)]
+    [0.5, 0.87, 0.97]
     """
     heights = np.asarray(heights, dtype=float)
     order = np.argsort(heights, kind="stable")
