@@ -36,6 +36,7 @@ def test_scikit_learns_peers_name_the_bars(name, letters):
     assert "failed" not in row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["DEC", "IDEC", "VaDE"])
 def test_clustpys_clusters_get_their_names_from_the_labels(name, letters, monkeypatch):
     pytest.importorskip("clustpy")
