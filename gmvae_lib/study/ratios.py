@@ -68,10 +68,13 @@ def best_of(table, methods, target=TARGET):
     """The method that reaches a target with the fewest labels; None if none was measured.
 
     If none reaches it, the one with the greatest mean accuracy at its greatest number of labels.
+    Methods with fewer than `FEWEST` draws, which may be lucky ones, count where all are such.
     """
     measured = {m: found for m in methods if (found := curve_near(table, m, target)) is not None}
     if not measured:
         return None
+    enough = {m: found for m, found in measured.items() if len(found[2]) >= FEWEST}
+    measured = enough or measured
 
     def order(method):
         n_labels, accuracy, _ = measured[method]

@@ -74,6 +74,10 @@ def test_the_best_of_several_needs_the_fewest_labels():
     assert ratios.best_of(rows, ("a", "b", "c", "d")) == "b"
     assert ratios.best_of(rows, ("c", "d")) == "c"
     assert ratios.best_of(rows, ("d",)) is None
+    # a method with a draw or two is not the best, unless there is no other
+    lucky = pd.concat([rows, table("lucky", 20, seeds=1)])
+    assert ratios.best_of(lucky, ("a", "b", "lucky")) == "b"
+    assert ratios.best_of(lucky, ("lucky", "d")) == "lucky"
 
 
 def test_the_three_ratios_and_their_file(tmp_path, capsys):
