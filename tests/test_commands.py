@@ -163,8 +163,10 @@ def test_marks_count_in_the_accuracy_and_labels_that_are_overruled_are_said(gmva
     table.to_csv(work / "labels.csv", index=False)
     for more in ("", " --labels-at-random"):
         code, out, _ = gmvae("report {work}/run {work}/labels.csv -o {work}/r.html" + more)
-        assert code == 0 and "measured on 18 images drawn at random" in out
-        assert "1 of them, marked as none of these" in out and "2 more, marked as unsure" in out
+        assert code == 0 and "measured on 17 labelled images drawn at random" in out
+        assert (
+            "1 marked as none of these, taken as wrong" in out and "2 more, marked as unsure" in out
+        )
     model = GMVAEClassifier.load(work / "run").fit_labels(work / "labels.csv")
     again = GMVAEClassifier.load(model.save(work / "named"))
     assert again.collection_.marked_ == model.collection_.marked_

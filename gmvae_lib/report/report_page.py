@@ -29,19 +29,18 @@ def accuracy_sentence(accuracy) -> str:
         else f"expected accuracy about {accuracy.value:.0%} ({_range(accuracy)}), "
     )
     if accuracy.how == "random":
-        marked = [
-            f"{accuracy.none} of them, marked as none of these, count as wrong",
-            f"{accuracy.unsure} more, marked as unsure, count as wrong at the interval's lower end "
-            "and as right at its upper end",
-        ]
-        marked = [m for m, n in zip(marked, (accuracy.none, accuracy.unsure), strict=True) if n]
-        return "; ".join(
-            [
-                f"{expected}measured on {accuracy.n} images drawn at random, each predicted "
-                "without its own label",
-                *marked,
-            ]
+        sentence = (
+            f"{expected}measured on {accuracy.n - accuracy.none} labelled images drawn at random, "
+            "each predicted without its own label"
         )
+        if accuracy.none:
+            sentence += f", and {accuracy.none} marked as none of these, taken as wrong"
+        if accuracy.unsure:
+            sentence += (
+                f"; {accuracy.unsure} more, marked as unsure, are taken as wrong at the lower end "
+                "of the interval and as right at its upper end"
+            )
+        return sentence
     return f"{expected}not measured: this is what the decoder's confidence says"
 
 
@@ -391,7 +390,7 @@ def _how(findings) -> str:
     ]
     if accuracy.how == "random":
         parts.append(
-            f"The accuracy is the share of the {accuracy.n} labelled images drawn at random that "
+            f"The accuracy is the share of the {accuracy.n} images drawn at random that "
             "were predicted right so, with the exact binomial interval (Clopper and Pearson). Its "
             "only bias is that each was predicted from one label less than there are."
         )

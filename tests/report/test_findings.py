@@ -168,8 +168,8 @@ def test_marked_images_are_counted_where_they_were_drawn_at_random_and_asked_for
     assert (found.accuracy.unsure, found.accuracy.none, found.accuracy.n) == (1, 1, 13)
     assert not {50, 51, 52} & {*found.doubtful.tolist(), *found.next_to_label.tolist()}
     sentence = accuracy_sentence(found.accuracy)
-    assert "1 of them, marked as none of these, count as wrong" in sentence
-    assert "1 more, marked as unsure" in sentence
+    assert "measured on 12 labelled images drawn at random" in sentence
+    assert "1 marked as none of these, taken as wrong; 1 more, marked as unsure" in sentence
 
 
 def test_temperature_comes_from_random_labels_only(published, graph):
