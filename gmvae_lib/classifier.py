@@ -344,7 +344,7 @@ class GMVAEClassifier(
         if "labels" in about:
             collection.decoder = self.decoder
             marked = dict(about.get("marked", ()))
-            collection.set_labels(*map(np.array, about["labels"]), marked)
+            collection.set_labels(*map(np.array, about["labels"]), marked=marked)
         return self
 
     # ---- parts -------------------------------------------------------------------------------
