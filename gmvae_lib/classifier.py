@@ -344,7 +344,8 @@ class GMVAEClassifier(
         if "labels" in about:
             collection.decoder = self.decoder
             marked = dict(about.get("marked", ()))
-            collection.set_labels(*map(np.array, about["labels"]), marked=marked)
+            rows, y, at_random = map(np.array, about["labels"])
+            collection.set_labels(rows, y, at_random, marked)
         return self
 
     # ---- parts -------------------------------------------------------------------------------

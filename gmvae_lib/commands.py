@@ -162,7 +162,8 @@ def report(args) -> None:
     labels = read_labels(args.labels)
     run, images = run_and_images(args, required=True)
     collection = collection_of(args, run, images)
-    set_labels(args, collection, *collection.match(labels), marked=collection.marked(labels))
+    rows, y, at_random, unmatched = collection.match(labels)
+    set_labels(args, collection, rows, y, at_random, unmatched, collection.marked(labels))
     findings = collection.findings()
     notes = reading_notes(images, learned_from(run))
     notes += [note for note in [collection.unlike_note(images)] if note]
