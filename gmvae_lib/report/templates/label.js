@@ -12,7 +12,7 @@
 
   let grouped = false; // whole groups, or one picture after the other
   let current = queue[0]; // an item
-  let group = null; // {cluster, members}, in the place of the current item
+  let group = null; // {cluster, members}, instead of the current item
   let oneKey = false;
   let batch = 1; // suggestions up to this batch are shown
   let struck = new Set(); // items of the group on show
