@@ -1,5 +1,6 @@
 """The Makefile's targets run in a folder whose name holds blanks."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,9 +13,14 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
+# Set by `make test`, and by `.ci/run` before it, for the checkout under test and not for the clone.
+SET_OUTSIDE = ("VENV", "JOBS", "ARGS", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+
+
 def make(folder, *arguments):
     command = ["make", "--no-print-directory", f"PYTHON={sys.executable}", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    env = {name: value for name, value in os.environ.items() if name not in SET_OUTSIDE}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=env)
 
 
 @pytest.fixture
