@@ -29,6 +29,7 @@ from gmvae_lib.vae.embedding import (
     embed_and_judge,
     embed_images,
     load_embedding,
+    require_embedding,
     save_embedding,
     unlike,
     unlike_note,
@@ -97,7 +98,7 @@ class Collection:
         return self
 
     @classmethod
-    def of_run(cls, run, images=None, join=False, **options) -> "Collection":
+    def of_run(cls, run, images=None, join=False, learned=None, **options) -> "Collection":
         """The images that a run keeps, or others, or both.
 
         Parameters
@@ -105,13 +106,11 @@ class Collection:
         images : ImageSet, optional
             What the run keeps of them is not computed again.
         join : whether the rows are those that the run keeps and, after them, the new ones
+        learned : what the run keeps, if it has been read
         """
-        learned = load_embedding(run)
-        if learned is None and images is None:
-            raise InputError(
-                f"{run.path}: found a run that does not keep its images, expected their folder or "
-                "file as --images"
-            )
+        if images is None:
+            require_embedding(run)
+        learned = load_embedding(run) if learned is None else learned
         self = cls(run, learned, learned, **options)
         if images is not None:
             self.embedding = self._embedding_of(images, join)

@@ -56,6 +56,7 @@ def posterior(args) -> None:
     out = output(args, args.out, "posterior")
     from gmvae_lib.collection import Collection
     from gmvae_lib.data.storage import write_atomically
+    from gmvae_lib.vae.embedding import load_embedding
     from gmvae_lib.vae.model import embed_batches
 
     run, images = run_and_images(args)
@@ -82,7 +83,7 @@ def posterior(args) -> None:
 
     write_atomically(out, write)
     say(f"{out}: q of {shape[0]} images over {shape[1]} components")
-    warn(Collection(run, learned=kept(run)).unlike_note(images))
+    warn(Collection(run, learned=load_embedding(run)).unlike_note(images))
 
 
 def suggest(args) -> None:
@@ -197,12 +198,13 @@ def run_and_images(args, required=False):
     Without --images, None, or where they are ``required`` those that the run learned from.
     """
     from gmvae_lib.data.images import DATASETS, reading_rule
+    from gmvae_lib.vae.embedding import require_embedding
     from gmvae_lib.vae.runs import load_run
 
     run = load_run(args.run)
     learned = learned_from(run)
     if args.images is None:
-        kept(run, needed=True)
+        require_embedding(run)
         if not required:
             return run, None
         source = learned.get("source", "")
@@ -221,32 +223,19 @@ def learned_from(run) -> dict:
     return run.provenance.get("data", {})
 
 
-def kept(run, needed=False):
-    """What the run keeps of its images, or None; refused if that is ``needed``."""
-    from gmvae_lib.vae.embedding import load_embedding
-
-    embedding = load_embedding(run)
-    if embedding is None and needed:
-        raise InputError(
-            f"{run.path}: found a run that does not keep its images, expected their folder or file "
-            "as --images"
-        )
-    return embedding
-
-
 def options(args) -> dict:
     """What a collection is told: device, progress and, where there is a choice, the decoder."""
     decoder = {"decoder": args.decoder} if hasattr(args, "decoder") else {}
     return {"device": checked_device(args.device), "progress": progress(), **decoder}
 
 
-def collection_of(args, run, images, join=False):
-    """The images as the run sees them; None are those that it keeps."""
+def collection_of(args, run, images, join=False, learned=None):
+    """The images as the run sees them; None are those that it keeps, ``learned`` if read before."""
     from gmvae_lib.collection import Collection
 
     if images is not None and not len(images):
         raise InputError(f"{args.images}: found no image, expected at least one")
-    return Collection.of_run(run, images, join, **options(args))
+    return Collection.of_run(run, images, join, learned, **options(args))
 
 
 def named(args, run, images, labels):
@@ -256,20 +245,20 @@ def named(args, run, images, labels):
     them. A table that knows its images by their rows alone is one of the images given.
     """
     from gmvae_lib.data.identity import is_set, match_labels
-    from gmvae_lib.vae.embedding import joined
+    from gmvae_lib.vae.embedding import joined, load_embedding
 
-    learned = kept(run)
+    learned = load_embedding(run)
     same = learned is not None and (
         images is None or is_set(images, {"digest": learned.set_digest})
     )
     by_row = any(entry.path is None and entry.digest is None for entry in labels.entries)
     if same or learned is None or by_row:
-        collection = collection_of(args, run, None if same else images)
+        collection = collection_of(args, run, None if same else images, learned=learned)
         set_labels(args, collection, *collection.match(labels))
         return collection
     found = match_labels(labels, joined(learned, images), learned_from(run))
     all_kept = found[0].max() < len(learned)
-    collection = collection_of(args, run, None if all_kept else images, join=not all_kept)
+    collection = collection_of(args, run, None if all_kept else images, not all_kept, learned)
     set_labels(args, collection, *found)
     return collection
 

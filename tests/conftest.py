@@ -21,6 +21,19 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def gmvae(work, capsys):
+    """Call main on a line; return (exit code, stdout, stderr). {work} is the test file's folder."""
+
+    def call(line):
+        from gmvae_lib.__main__ import main
+
+        code = main(line.format(work=work).split())
+        return code, *capsys.readouterr()
+
+    return call
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium; where there is none, the tests in a browser are skipped."""

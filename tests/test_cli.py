@@ -33,17 +33,6 @@ def work(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def gmvae(work, capsys):
-    """Call main on a line in which {work} is the folder; return (exit code, stdout, stderr)."""
-
-    def call(line):
-        code = main(line.format(work=work).split())
-        return code, *capsys.readouterr()
-
-    return call
-
-
 def refused(result):
     """The one line on stderr of a call that must have ended with exit code 2."""
     code, out, err = result

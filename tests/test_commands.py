@@ -51,17 +51,6 @@ def work(trained, tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def gmvae(work, capsys):
-    """Call main on a line in which {work} is the folder; return (exit code, stdout, stderr)."""
-
-    def call(line):
-        code = main(line.format(work=work).split())
-        return code, *capsys.readouterr()
-
-    return call
-
-
 def predictions(path) -> dict:
     table = pd.read_csv(path, keep_default_na=False)
     return dict(

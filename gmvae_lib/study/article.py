@@ -20,6 +20,7 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import decoders
 from gmvae_lib.study.disagreement import count_disagreements
 from gmvae_lib.study.experiments import draw_labelled, label_counts, sweep
+from gmvae_lib.study.programs import program
 from gmvae_lib.vae.runs import unpack_posterior
 
 PUBLIC = "article-public"
@@ -106,7 +107,8 @@ def _write(path, table):
     write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def main(argv=None) -> int:
+@program("article")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.article",
         description=__doc__.split("\n\n")[0],
@@ -122,15 +124,10 @@ def main(argv=None) -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args(argv)
-    try:
-        if "sweep" in args.steps:
-            write_sweep(args)
-        if "corrections" in args.steps:
-            write_corrections(args)
-    except (InputError, OSError) as error:
-        print(f"article: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if "sweep" in args.steps:
+        write_sweep(args)
+    if "corrections" in args.steps:
+        write_corrections(args)
 
 
 def write_sweep(args):

@@ -32,6 +32,7 @@ from gmvae_lib.study.evidence import (
 )
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.metrics import crossings, percentiles
+from gmvae_lib.study.programs import program
 from gmvae_lib.study.two_way import crossing
 from gmvae_lib.study.verdicts import Interval
 
@@ -387,7 +388,8 @@ def shown(row) -> str:
     return text
 
 
-def main(argv=None) -> int:
+@program("claims")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.claims",
         description="Compute rows of the claims table from results/ and print them.",
@@ -396,12 +398,7 @@ def main(argv=None) -> int:
     parser.add_argument("claims", nargs="*", type=int, metavar="NUMBER", help="from 1 to 9")
     parser.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args(argv)
-    try:
-        print_claims(args.claims or [*CLAIMS], args.results)
-    except (InputError, OSError) as error:
-        print(f"claims: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    print_claims(args.claims or [*CLAIMS], args.results)
 
 
 def print_claims(numbers, results: Path) -> None:

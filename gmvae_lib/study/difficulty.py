@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically
-from gmvae_lib.errors import InputError
 from gmvae_lib.study.metrics import accuracy
 from gmvae_lib.study.networks import BATCH, ConvolutionalNetwork
+from gmvae_lib.study.programs import labelled_images, program
 from gmvae_lib.study.studies import DATA, split
 from gmvae_lib.vae.config import preset
 
@@ -64,7 +63,8 @@ def study(images, seeds, out: Path) -> pd.DataFrame:
     return table
 
 
-def main(argv=None) -> int:
+@program("difficulty")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.difficulty", description=__doc__.split("\n\n")[0]
     )
@@ -73,15 +73,8 @@ def main(argv=None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args(argv)
-    try:
-        images = load_images(args.data, data_dir=args.data_dir)
-        if images.labels is None:
-            raise InputError(f"{args.data}: found no labels, expected them to train on")
-        print(study(images, args.seeds, args.out).to_string(index=False))
-    except (InputError, OSError) as error:
-        print(f"difficulty: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    images = labelled_images(args.data, args.data_dir, what="to train on")
+    print(study(images, args.seeds, args.out).to_string(index=False))
 
 
 if __name__ == "__main__":

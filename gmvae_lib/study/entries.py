@@ -20,6 +20,7 @@ from gmvae_lib.label.decoding import SoftDecoder
 from gmvae_lib.label.neighbours import adjacency, neighbour_decoder
 from gmvae_lib.study.label_draws import FILE, N_LABELS, SHA256, labelled_rows, read_draws
 from gmvae_lib.study.networks import ConvolutionalNetwork
+from gmvae_lib.study.programs import program
 from gmvae_lib.study.rivals import Spreading
 
 SET = "letters-100k"
@@ -86,7 +87,8 @@ def enter(name, method, X, y, draws, folder: Path, n_draws: int, n_labels=N_LABE
     return path
 
 
-def main(argv=None) -> int:
+@program("entries")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.entries", description=__doc__.split("\n\n")[0]
     )
@@ -95,22 +97,17 @@ def main(argv=None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/entries"), help="folder")
     parser.add_argument("--data", help="the 100,000 letters: then the methods on pixels, alone")
     args = parser.parse_args(argv)
-    try:
-        from gmvae_lib.vae.runs import load_run
+    from gmvae_lib.vae.runs import load_run
 
-        run, draws = load_run(args.run), read_draws(args.draws)
-        methods, n_labels = methods_of(run), N_LABELS
-        if args.data:
-            images = load_images(args.data, transpose=True)
-            if not np.array_equal(images.labels, run.labels):
-                raise InputError(f"{args.data}: found other letters, expected those of {args.run}")
-            methods, n_labels = methods_on(images.pixels(), run.model_config), PIXEL_COUNTS
-        for name, (method, X, n_draws) in methods.items():
-            enter(name, method, X, run.labels, draws, args.out, n_draws, n_labels)
-    except (InputError, OSError) as error:
-        print(f"entries: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    run, draws = load_run(args.run), read_draws(args.draws)
+    methods, n_labels = methods_of(run), N_LABELS
+    if args.data:
+        images = load_images(args.data, transpose=True)
+        if not np.array_equal(images.labels, run.labels):
+            raise InputError(f"{args.data}: found other letters, expected those of {args.run}")
+        methods, n_labels = methods_on(images.pixels(), run.model_config), PIXEL_COUNTS
+    for name, (method, X, n_draws) in methods.items():
+        enter(name, method, X, run.labels, draws, args.out, n_draws, n_labels)
 
 
 if __name__ == "__main__":

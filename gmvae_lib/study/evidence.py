@@ -39,16 +39,9 @@ def evidence(results) -> Evidence:
     sweep = table("sweep.csv")
     cells = load_cells(results / CELLS) if (results / CELLS).is_file() else None
     run = load_run(results / BOOK_RUN)
-    network = _network(sweep, table("rivals.csv"))
+    network = sweep[sweep["method"] == CONVOLUTIONAL]
+    network = None if network.empty else network
     return Evidence(run, sweep, table(SWEEP), table(CORRECTIONS), cells, network)
-
-
-def _network(sweep, rivals):
-    """Rows of the convolutional network: of sweep.csv, and before it is there of rivals.csv."""
-    for table in (sweep, rivals):
-        if table is not None and (table["method"] == CONVOLUTIONAL).any():
-            return table[table["method"] == CONVOLUTIONAL]
-    return None
 
 
 def curve(table, method, least=2):

@@ -27,6 +27,7 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity, decoders
 from gmvae_lib.label.neighbours import neighbour_decoder
 from gmvae_lib.study.metrics import mean_and_interval
+from gmvae_lib.study.programs import program
 
 COLUMNS = ("method", "n_labels", "seed", "accuracy", "n_evaluated", "seconds")
 CELL = list(COLUMNS[:3])
@@ -368,20 +369,16 @@ def _joined(path, recorded, provenance) -> dict:
     return recorded | {"features": recorded["features"] | provenance["features"]}
 
 
-def main(argv=None) -> int:
+@program("experiments")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.experiments", description=join.__doc__.splitlines()[0]
     )
     parser.add_argument("out", type=Path, help="table to add to, or a new one")
     parser.add_argument("parts", type=Path, nargs="+", help="tables to add")
     args = parser.parse_args(argv)
-    try:
-        table = join(args.out, args.parts)
-    except (InputError, OSError) as error:
-        print(f"experiments: error: {error}", file=sys.stderr)
-        return 2
+    table = join(args.out, args.parts)
     print(f"{args.out}: {len(table)} cells")
-    return 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
+from gmvae_lib.study.programs import program
 
 OUT = Path("results/frozen.json")
 SEEN = {  # how a constant was chosen, and which labels were in view
@@ -110,26 +111,23 @@ def changes(stored: list[dict], now: list[dict]) -> list[str]:
     ]
 
 
-def main(argv=None) -> int:
+@program("frozen")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.frozen",
         description="Compare the constants in the code with the file; without a file, write it.",
     )
     parser.add_argument("--out", type=Path, default=OUT)
     out = parser.parse_args(argv).out
+    now = constants()
+    if not out.exists():
+        text = json.dumps(now, indent=1) + "\n"
+        write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
     try:
-        now = constants()
-        if not out.exists():
-            text = json.dumps(now, indent=1) + "\n"
-            write_atomically(out, lambda path: path.write_text(text, encoding="utf-8"))
-        try:
-            stored = json.loads(out.read_text(encoding="utf-8"))
-            found = changes(stored, now)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"{out}: no list of constants ({error}), expected one") from error
-    except (InputError, OSError) as error:
-        print(f"frozen: error: {error}", file=sys.stderr)
-        return 2
+        stored = json.loads(out.read_text(encoding="utf-8"))
+        found = changes(stored, now)
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{out}: no list of constants ({error}), expected one") from error
     print("\n".join(found) or f"{out}: {len(now)} constants, all as in the code")
     return int(bool(found))
 

@@ -29,6 +29,7 @@ import pandas as pd
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import mnist_few_labels
+from gmvae_lib.study.programs import program
 from gmvae_lib.study.two_way import two_way
 
 TUNED_ON = (1, 8)  # model seeds
@@ -94,7 +95,8 @@ def assemble(measured: pd.DataFrame, studies: pd.DataFrame, digits=None) -> pd.D
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def main(argv=None) -> int:
+@program("held_out")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.held_out", description=__doc__.split("\n\n")[0]
     )
@@ -102,18 +104,13 @@ def main(argv=None) -> int:
     parser.add_argument("--results", type=Path, default=OUT.parent)
     args = parser.parse_args(argv)
     digits = args.results / mnist_few_labels.OUT.name
-    try:
-        table = assemble(
-            cells(args.two_way),
-            pd.read_csv(args.results / "studies.csv"),
-            pd.read_csv(digits) if digits.is_file() else None,
-        ).round(5)
-        write_atomically(args.results / OUT.name, lambda p: table.to_csv(p, index=False))
-    except (InputError, OSError) as error:
-        print(f"held_out: error: {error}", file=sys.stderr)
-        return 2
+    table = assemble(
+        cells(args.two_way),
+        pd.read_csv(args.results / "studies.csv"),
+        pd.read_csv(digits) if digits.is_file() else None,
+    ).round(5)
+    write_atomically(args.results / OUT.name, lambda p: table.to_csv(p, index=False))
     print(table.to_string(index=False))
-    return 0
 
 
 if __name__ == "__main__":

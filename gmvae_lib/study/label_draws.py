@@ -21,6 +21,7 @@ import numpy as np
 from gmvae_lib.data.storage import file_digest, read_npz, write_npz
 from gmvae_lib.errors import InputError
 from gmvae_lib.study.experiments import draw_labelled
+from gmvae_lib.study.programs import program
 
 SETS = {"letters-100k": 100_000, "letters-official": 145_600}  # number of images
 N_LABELS = (26, 73, 100, 146, 291, 728)
@@ -57,6 +58,17 @@ def make(run) -> dict[str, np.ndarray]:
     }
 
 
+def require_digest(path, expected: str, what: str) -> None:
+    """Refuse a file of draws that is missing, or is not the published one of this sha256."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; expected {what}")
+    found = file_digest(path)
+    if found != expected:
+        raise InputError(
+            f"{path}: found sha256 {found[:12]}, expected {expected[:12]}, the published draws"
+        )
+
+
 def read_draws(path=FILE, expected: str = SHA256) -> dict[str, np.ndarray]:
     """The arrays of the file.
 
@@ -64,13 +76,7 @@ def read_draws(path=FILE, expected: str = SHA256) -> dict[str, np.ndarray]:
     ------
     InputError : no such file, or another than the published one.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; expected the benchmark's label draws")
-    found = file_digest(path)
-    if found != expected:
-        raise InputError(
-            f"{path}: found sha256 {found[:12]}, expected {expected[:12]}, the published draws"
-        )
+    require_digest(path, expected, "the benchmark's label draws")
     return read_npz(path, tuple(f"{name}.random" for name in SETS), optional=None)
 
 
@@ -83,7 +89,8 @@ def labelled_rows(draws: dict, name: str, kind: str, n_labels: int, draw: int = 
     return (array[draw] if kind == "random" else array)[:n_labels]
 
 
-def main(argv=None) -> int:
+@program("label_draws")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.label_draws",
         description="Make the benchmark's label draws again, and compare or write them.",
@@ -92,23 +99,18 @@ def main(argv=None) -> int:
     parser.add_argument("--run", default="results/letters100k", help="the published run")
     parser.add_argument("--write", action="store_true", help="write the file, if there is none")
     args = parser.parse_args(argv)
-    try:
-        from gmvae_lib.vae.runs import load_run
+    from gmvae_lib.vae.runs import load_run
 
-        if args.write and args.file.exists():
-            raise InputError(f"{args.file}: found a file, expected a new name: draws are fixed")
-        made = make(load_run(args.run))
-        if args.write:
-            write_npz(args.file, made)
-            print(f"{args.file}: sha256 {file_digest(args.file)}")
-            return 0
-        for name, stored in read_draws(args.file).items():
-            same = np.mean(made[name] == stored)
-            print(f"{name} {list(stored.shape)}: {same:.2%} of the entries made again")
-    except (InputError, OSError) as error:
-        print(f"label_draws: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if args.write and args.file.exists():
+        raise InputError(f"{args.file}: found a file, expected a new name: draws are fixed")
+    made = make(load_run(args.run))
+    if args.write:
+        write_npz(args.file, made)
+        print(f"{args.file}: sha256 {file_digest(args.file)}")
+        return 0
+    for name, stored in read_draws(args.file).items():
+        same = np.mean(made[name] == stored)
+        print(f"{name} {list(stored.shape)}: {same:.2%} of the entries made again")
 
 
 if __name__ == "__main__":

@@ -30,14 +30,16 @@ import pandas as pd
 from scipy.stats import t
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import file_digest, read_npz, write_atomically, write_npz
+from gmvae_lib.data.storage import read_npz, write_atomically, write_npz
 from gmvae_lib.errors import InputError, needs_extra
 from gmvae_lib.label.decoding import SoftDecoder
 from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency, neighbour_decoder
-from gmvae_lib.study.metrics import mean_and_interval, purity
+from gmvae_lib.study import evidence
+from gmvae_lib.study.label_draws import require_digest
+from gmvae_lib.study.metrics import purity
+from gmvae_lib.study.programs import program
 from gmvae_lib.study.rivals import PoissonLearning, unit_length
 from gmvae_lib.study.studies import accuracy_with
-from gmvae_lib.study.two_way import two_way
 
 DRAWS_SHA256 = "7e51cc425773a992d00b31eb14d0ef812b24f5dadc4c2369378ffec95f481ded"
 N_LABELS = (10, 20, 30, 40, 50)
@@ -69,13 +71,7 @@ def configurations(seed: int):
 
 def read_draws(path) -> dict[int, np.ndarray]:
     """The published draws by number of labels: int [100, n], rows of MNIST, train then test."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; expected draws.npz with the published draws")
-    found = file_digest(path)
-    if found != DRAWS_SHA256:
-        raise InputError(
-            f"{path}: found sha256 {found[:12]}, expected {DRAWS_SHA256[:12]}, the published draws"
-        )
+    require_digest(path, DRAWS_SHA256, "draws.npz with the published draws")
     names = {n: f"n{n}" for n in N_LABELS}
     arrays = read_npz(path, tuple(names.values()))
     return {n: arrays[name] for n, name in names.items()}
@@ -223,7 +219,7 @@ def interval(wide) -> tuple[float, float, float]:
     [0.91, 0.783, 1.037]
     """
     wide = np.asarray(wide, dtype=float)
-    return two_way(wide)[:3] if len(wide) > 1 else mean_and_interval(wide[0])
+    return evidence.interval(wide if len(wide) > 1 else wide[0])
 
 
 def comparison(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
@@ -264,7 +260,8 @@ def comparison(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     return found
 
 
-def main(argv=None) -> int:
+@program("mnist_few_labels")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.mnist_few_labels",
         description=__doc__,
@@ -277,18 +274,13 @@ def main(argv=None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="of the model")
     parser.add_argument("--package", action="store_true", help="GraphLearning's methods")
     args = parser.parse_args(argv)
-    try:
-        draws, images = read_draws(args.draws), load_images("mnist", data_dir=args.data_dir)
-        for seed in args.seeds:
-            measure(images, draws, seed, args.work, args.package)
-        table = collect(args.work, args.out)
-    except (InputError, OSError) as error:
-        print(f"mnist_few_labels: error: {error}", file=sys.stderr)
-        return 2
+    draws, images = read_draws(args.draws), load_images("mnist", data_dir=args.data_dir)
+    for seed in args.seeds:
+        measure(images, draws, seed, args.work, args.package)
+    table = collect(args.work, args.out)
     shown = table.groupby(["method", "n_labels"])["accuracy"].agg(["mean", "std", "min", "count"])
     print(shown.round(4).to_string())
     print(comparison(table).round(2).to_string(index=False))
-    return 0
 
 
 if __name__ == "__main__":

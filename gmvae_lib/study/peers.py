@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import HardDecoder
@@ -28,6 +27,8 @@ from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency, neighbour_decoder
 from gmvae_lib.study.clusterings import principal_components
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.metrics import mean_and_interval, purity
+from gmvae_lib.study.programs import labelled_images, program
+from gmvae_lib.study.rivals import with_unlabelled
 
 K = 100  # clusters, as many as the GMVAE's components
 LABELS = (73, 291)
@@ -129,8 +130,7 @@ def spreading(images, seconds, run_path):
     graph = kneighbors_graph(X, 7, mode="connectivity", include_self=True).astype(np.float64)
 
     def answers(rows, labels):
-        y = np.full(len(X), -1)
-        y[rows] = labels
+        y = with_unlabelled(len(X), rows, labels)
         model = LabelSpreading(kernel=lambda a, b: graph).fit(np.arange(len(X))[:, None], y)
         return model.transduction_
 
@@ -145,8 +145,7 @@ def self_training(images, seconds, run_path):
     (points,) = principal_components(images.pixels())
 
     def answers(rows, labels):
-        y = np.full(len(points), -1)
-        y[rows] = labels
+        y = with_unlabelled(len(points), rows, labels)
         return SelfTrainingClassifier(LogisticRegression()).fit(points, y).predict(points)
 
     return answers, {}
@@ -255,7 +254,8 @@ def time_to_target(table) -> pd.DataFrame:
 # ---- the table ----------------------------------------------------------------------------------
 
 
-def main(argv=None) -> int:
+@program("peers")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.peers",
         description=__doc__,
@@ -271,20 +271,11 @@ def main(argv=None) -> int:
     parser.add_argument("--out", type=Path, default=Path("results/peers.csv"))
     parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)  # in a process of its own
     args = parser.parse_args(argv)
-    try:
-        if args.one:
-            images = load_images(
-                args.data, data_dir=args.data_dir, transpose=args.transpose or "auto"
-            )
-            if images.labels is None:
-                raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
-            print(json.dumps(measure(args.one, args.minutes[0], images, args.run)))
-        else:
-            run_all(args, sys.argv[1:] if argv is None else argv)
-    except (InputError, OSError) as error:
-        print(f"peers: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if args.one:
+        images = labelled_images(args.data, args.data_dir, args.transpose or "auto")
+        print(json.dumps(measure(args.one, args.minutes[0], images, args.run)))
+    else:
+        run_all(args, sys.argv[1:] if argv is None else argv)
 
 
 def run_all(args, argv):

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from gmvae_lib.data.storage import write_atomically
-from gmvae_lib.errors import InputError
 from gmvae_lib.study.comparison import FEWEST
 from gmvae_lib.study.metrics import labels_at_accuracy, labels_at_accuracy_interval
+from gmvae_lib.study.programs import program
 
 TARGET = 0.8
 AGAINST = {  # candidates by name of the comparison; the one that needs the fewest labels counts
@@ -181,16 +181,12 @@ def write(results: Path) -> list[dict]:
     return rows
 
 
-def main(argv=None) -> int:
+@program("ratios")
+def main(argv=None):
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("results"))
-    try:
-        for row in write(parser.parse_args(argv).results):
-            print(said(row))
-    except (InputError, OSError) as error:
-        print(f"ratios: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for row in write(parser.parse_args(argv).results):
+        print(said(row))
 
 
 if __name__ == "__main__":

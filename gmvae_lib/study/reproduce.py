@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.neighbours import NEIGHBOURS
@@ -30,6 +29,7 @@ from gmvae_lib.study.experiments import (
 )
 from gmvae_lib.study.latent_maps import make_maps, save_maps
 from gmvae_lib.study.prediction import predicted_and_measured
+from gmvae_lib.study.programs import labelled_images, program
 from gmvae_lib.study.published import CHOOSING, PREDICTION, STUDIES, write_claims
 from gmvae_lib.study.styles import caption, figure_1_components, style_table
 from gmvae_lib.vae.runs import load_run, save_run
@@ -174,7 +174,8 @@ def draw_errors(run, images, folder: Path, n_labels: int = 291, n_pairs: int = 5
     figure.savefig(folder / "errors.png", dpi=110)
 
 
-def main(argv=None) -> int:
+@program("reproduce")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.reproduce",
         description=__doc__,
@@ -202,12 +203,7 @@ def main(argv=None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="trainings or sweep cells at a time")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args(argv)
-    try:
-        reproduce(args)
-    except (InputError, OSError) as error:
-        print(f"reproduce: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    reproduce(args)
 
 
 def folders(results, work, images) -> tuple[Path, Path]:
@@ -246,9 +242,7 @@ def reproduce(args):
     progress = not args.quiet
     images = None
     if set(args.steps) - {"decoders", "prediction", "claims"}:
-        images = load_images(args.data, data_dir=args.data_dir)
-        if images.labels is None:
-            raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
+        images = labelled_images(args.data, args.data_dir)
     args.results, args.work = folders(args.results, args.work, images)
     args.results.mkdir(parents=True, exist_ok=True)
     print(f"results: {args.results}, checkpoints: {args.work}")

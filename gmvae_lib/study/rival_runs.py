@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import array_digest, write_npz
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import HardDecoder
@@ -25,6 +24,7 @@ from gmvae_lib.study import networks, rivals
 from gmvae_lib.study.baselines import article_mlp, gradient_boosting, tuned_baselines
 from gmvae_lib.study.clusterings import kmeans_posterior, mixture_posterior, principal_components
 from gmvae_lib.study.experiments import decoded, label_counts, sweep
+from gmvae_lib.study.programs import labelled_images, program
 from gmvae_lib.vae.config import preset
 from gmvae_lib.vae.runs import load_run
 
@@ -198,7 +198,8 @@ def measure_all(images, run, work: Path, how: dict, results: Path):
         part(images, run, work, how | {"out": results / table})
 
 
-def main(argv=None) -> int:
+@program("rival_runs")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.rival_runs",
         description=__doc__,
@@ -217,21 +218,14 @@ def main(argv=None) -> int:
     chosen.add_argument("--draws", type=int, nargs="+", help="draws of the labels")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args(argv)
-    try:
-        images = load_images(args.data, data_dir=args.data_dir, transpose=args.transpose or "auto")
-        if images.labels is None:
-            raise InputError(f"{args.data}: found no labels, expected them to measure accuracy")
-        how = {"out": args.out, "progress": not args.quiet}
-        chosen = {"counts": args.counts, "seeds": args.draws}
-        chosen = {name: value for name, value in chosen.items() if value}
-        if chosen and args.part not in ("fixmatch", "network"):
-            raise InputError(f"--counts, --draws: found for {args.part}, expected none")
-        PARTS[args.part](images, load_run(args.run), args.work, how, **chosen)
-    except (InputError, OSError) as error:
-        print(f"rival_runs: error: {error}", file=sys.stderr)
-        return 2
+    images = labelled_images(args.data, args.data_dir, args.transpose or "auto")
+    how = {"out": args.out, "progress": not args.quiet}
+    chosen = {"counts": args.counts, "seeds": args.draws}
+    chosen = {name: value for name, value in chosen.items() if value}
+    if chosen and args.part not in ("fixmatch", "network"):
+        raise InputError(f"--counts, --draws: found for {args.part}, expected none")
+    PARTS[args.part](images, load_run(args.run), args.work, how, **chosen)
     print(f"{args.out}: written")
-    return 0
 
 
 if __name__ == "__main__":

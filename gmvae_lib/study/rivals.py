@@ -72,7 +72,7 @@ class TransductiveClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[self.scores_[row_numbers(rows, self._n_images())].argmax(axis=1)]
 
 
-def _with_unlabelled(n, rows, index):
+def with_unlabelled(n, rows, index):
     """scikit-learn's notation: class index [n], -1 without a label."""
     y = np.full(n, -1)
     y[rows] = index
@@ -109,7 +109,7 @@ class Spreading(TransductiveClassifier):
         model = LabelSpreading(lambda a, b: self.graph, alpha=self.alpha, max_iter=self.steps)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the steps are a setting
-            model.fit(np.arange(n)[:, None], _with_unlabelled(n, rows, index))
+            model.fit(np.arange(n)[:, None], with_unlabelled(n, rows, index))
         return model.label_distributions_
 
 
@@ -186,7 +186,7 @@ class SelfTraining(TransductiveClassifier):
         from sklearn.semi_supervised import SelfTrainingClassifier
 
         n = self._n_images()
-        y = _with_unlabelled(n, rows, index)
+        y = with_unlabelled(n, rows, index)
         drawn = np.random.default_rng(self.seed).permutation(np.flatnonzero(y < 0))[: self.pool]
         seen = np.concatenate([rows, drawn])
         model = SelfTrainingClassifier(

@@ -38,6 +38,7 @@ from gmvae_lib.study.label_draws import (
     read_draws,
 )
 from gmvae_lib.study.metrics import mean_and_interval
+from gmvae_lib.study.programs import program
 
 FEWEST = 3  # random draws: fewer give no useful interval
 KINDS = ("random", "chosen")
@@ -256,7 +257,8 @@ def _words(text: str) -> str:
     return text.strip()
 
 
-def main(argv=None) -> int:
+@program("score")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.score",
         description=__doc__,
@@ -272,23 +274,18 @@ def main(argv=None) -> int:
     parser.add_argument("--method", type=_words, help="its name, needed for the leaderboard")
     parser.add_argument("--by", type=_words, help="who entered it, needed for the leaderboard")
     args = parser.parse_args(argv)
-    try:
-        if args.leaderboard and not (args.method and args.by):
-            raise InputError("--leaderboard: found without --method and --by, expected both")
-        draws = read_draws(args.draws)
-        predictions = read_predictions(args.predictions, SHA256)
-        n_images = next(iter(predictions.values())).shape[1]
-        name = next(name for name, size in SETS.items() if size == n_images)
-        rows = score(predictions, draws, name, true_letters(name, data_dir=args.data_dir))
-        print(rows.round(4).to_string(index=False))
-        if args.leaderboard:
-            about = {"method": args.method, "by": args.by, "sha256": file_digest(args.predictions)}
-            add_rows(args.leaderboard, rows.assign(**about))
-            print(f"{args.leaderboard}: {len(rows)} rows added")
-    except (InputError, OSError) as error:
-        print(f"score: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if args.leaderboard and not (args.method and args.by):
+        raise InputError("--leaderboard: found without --method and --by, expected both")
+    draws = read_draws(args.draws)
+    predictions = read_predictions(args.predictions, SHA256)
+    n_images = next(iter(predictions.values())).shape[1]
+    name = next(name for name, size in SETS.items() if size == n_images)
+    rows = score(predictions, draws, name, true_letters(name, data_dir=args.data_dir))
+    print(rows.round(4).to_string(index=False))
+    if args.leaderboard:
+        about = {"method": args.method, "by": args.by, "sha256": file_digest(args.predictions)}
+        add_rows(args.leaderboard, rows.assign(**about))
+        print(f"{args.leaderboard}: {len(rows)} rows added")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from gmvae_lib.study.clusterings import WITHOUT_Q, mixture_cluster
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.latent_maps import latent_means
 from gmvae_lib.study.metrics import components_in_use, purity
+from gmvae_lib.study.programs import program
 from gmvae_lib.study.trials import STUDIES, Trial, trials
 from gmvae_lib.vae.runs import environment, load_run
 
@@ -274,7 +275,8 @@ def run_studies(names, source, work: Path, out: Path, seeds=10, jobs=2, threads=
     return collect(work, out)
 
 
-def main(argv=None) -> int:
+@program("studies")
+def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.studies",
         description=__doc__,
@@ -290,16 +292,11 @@ def main(argv=None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     args = parser.parse_args(argv)
-    try:
-        table = run_studies(
-            args.studies, (args.data, args.data_dir), args.work, args.out,
-            args.seeds, args.jobs, args.threads,
-        )  # fmt: skip
-    except (InputError, OSError) as error:
-        print(f"studies: error: {error}", file=sys.stderr)
-        return 2
+    table = run_studies(
+        args.studies, (args.data, args.data_dir), args.work, args.out,
+        args.seeds, args.jobs, args.threads,
+    )  # fmt: skip
     print(f"{args.out}: {len(table)} trials")
-    return 0
 
 
 if __name__ == "__main__":

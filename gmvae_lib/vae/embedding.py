@@ -205,6 +205,15 @@ def save_embedding(run, embedding: Embedding) -> None:
     save_tensors(run.path / FILE, tensors, about)
 
 
+def require_embedding(run) -> None:
+    """Refuse a run that keeps no embedding, without reading it."""
+    if not (run.path / FILE).exists():
+        raise InputError(
+            f"{run.path}: found a run that does not keep its images, expected their folder or file "
+            "as --images"
+        )
+
+
 def load_embedding(run) -> Embedding | None:
     """The embedding in the run's folder; None where there is none.
 

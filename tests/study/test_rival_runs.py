@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gmvae_lib.data.image_set import ImageSet
-from gmvae_lib.study import networks, rival_runs
+from gmvae_lib.study import networks, programs, rival_runs
 from gmvae_lib.study.rival_runs import contrast_alone, contrast_methods, one_by_one
 
 
@@ -66,7 +66,7 @@ def test_the_parts_write_tables_that_resume(tmp_path, monkeypatch, capsys):
     letters = ImageSet(pictures, y, ("l", "m", "r"))
     monkeypatch.setattr(networks, "STEPS", 3)
     monkeypatch.setattr(networks, "MOST_STEPS", 3)
-    monkeypatch.setattr(rival_runs, "load_images", lambda *a, **k: letters)
+    monkeypatch.setattr(programs, "load_images", lambda *a, **k: letters)
     monkeypatch.setattr(rival_runs, "load_run", lambda path: None)
     out = tmp_path / "t.csv"
 
