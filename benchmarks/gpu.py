@@ -9,6 +9,7 @@ posterior  images a second of cluster_posterior
 best       the preset best to its end
 paper      the preset paper, several seeds side by side, for as long as the time allows
 models     only when asked for: ten seeds of best, posteriors and neighbours in seeds*.npz
+large      only when asked for: the preset large, fewer epochs where the time does not allow all
 
 FOLDER then holds at most eight files below 15 MB: measures.json (rewritten after every part),
 curves.csv, posterior.npz and weights.*.part (preset paper) and best.npz. Labels are used to report
@@ -22,7 +23,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,10 @@ from .worth import LARGEST, half, worth
 
 DATA = "../shared/data/emnist-letters-100k/images-idx3-ubyte.gz"
 PARTS = ("tests", "steps", "posterior", "best", "paper")
+ON_REQUEST = ("models", "large")
 MODELS = 10  # seeds of the part models, two in a file
 TINY = 800  # images
+SLOWER, AFTERWARDS = 1.15, 25.0  # of large: an epoch beside its steps; seconds after its course
 SMALL = {  # model fields, training fields, with which a preset trains in seconds on a CPU
     "paper": (
         {"K": 6, "z_dim": 4, "encoder_hidden": (32,) * 4, "decoder_hidden": (32,)},
@@ -58,6 +61,8 @@ SMALL = {  # model fields, training fields, with which a preset trains in second
         {"epochs": 4, "generative_epochs": 2, "batch_size": 100, "neighbours_from": 2},
     ),
 }
+
+SMALLER = {"paper-relu": "paper", "large": "best"}  # presets as small as another
 
 
 class Session:
@@ -79,11 +84,11 @@ class Session:
         """Seconds until the deadline."""
         return self.deadline - time.monotonic()
 
-    def preset(self, name, **changes):
+    def preset(self, name, n_epochs=None, **changes):
         """A preset's configurations; small ones for ``--tiny``."""
-        model, training = preset(name)
+        model, training = preset(name, epochs=n_epochs)
         if self.tiny:
-            of_model, of_training = SMALL[name.removesuffix("-relu")]
+            of_model, of_training = SMALL[SMALLER.get(name, name)]
             model, training = replace(model, **of_model), replace(training, **of_training)
         return model, replace(training, **changes)
 
@@ -337,6 +342,39 @@ def models(session) -> dict:
     return found
 
 
+def large(session) -> dict:
+    """The preset large: all its epochs, or as many as the time left allows, its phases in step.
+
+    q(c|x), neighbours and features' worth come back in large.npz, the weights are not kept.
+    """
+    model, training = session.preset("large")
+    row = step_row(session, "large", "joint", "graph", {}, 1.0)
+    free()
+    steps_per_epoch = len(session.images.images) // training.batch_size
+    per_epoch = row["ms"] / 1e3 * steps_per_epoch * SLOWER
+    epochs = training.epochs
+    if not session.tiny:
+        epochs = max(1, min(epochs, int((session.left() - AFTERWARDS) / per_epoch)))
+    found = {"ms": row["ms"], "peak_MB": row.get("peak_MB"), "epochs": epochs}
+    found |= {"epochs_of_preset": training.epochs}
+    print(found, flush=True)
+    if epochs < training.epochs:
+        model, training = session.preset("large", n_epochs=epochs)
+    training = replace(training, seed=session.args.seed)
+    started = time.perf_counter()
+    run = fit(session.images, model, training, device=session.device)
+    found["seconds"] = time.perf_counter() - started
+    q, features = embed(run.model, session.images, device=session.device)
+    near = nearest(features, NEIGHBOURS, session.device)
+    write_npz(session.out / "large.npz", pack_posterior(q) | {"neighbours": near})
+    y = session.images.labels
+    found |= {"elbo": run.history[-1]["elbo"], **worth(q, y)}
+    found["1-NN, all labels"] = float(np.mean(y[near[:, 0]] == y))
+    votes = np.stack([(y[near] == c).sum(axis=1) for c in range(int(y.max()) + 1)], axis=1)
+    found["10-NN, all labels"] = float(np.mean(votes.argmax(axis=1) == y))
+    return found | {"model": asdict(model), "training": asdict(training)}
+
+
 def paper(session) -> dict:
     return side_by_side.train(session)
 
@@ -367,8 +405,9 @@ def main(argv=None) -> int:
     parser.add_argument("--work", help="folder of checkpoints (default: FOLDER.work)")
     args = parser.parse_args(argv)
     only = args.only.split(",")
-    if unknown := sorted(set(only) - {*PARTS, "models"}):
-        parser.error(f"--only: found {unknown[0]!r}, expected some of {', '.join(PARTS)} or models")
+    if unknown := sorted(set(only) - {*PARTS, *ON_REQUEST}):
+        expected = ", ".join((*PARTS, *ON_REQUEST))
+        parser.error(f"--only: found {unknown[0]!r}, expected some of {expected}")
     if not 1 <= args.seeds <= 4:
         parser.error(f"--seeds: found {args.seeds}, expected 1 to 4")
     if not (torch.cuda.is_available() or args.tiny):
@@ -378,7 +417,7 @@ def main(argv=None) -> int:
     except InputError as error:
         parser.error(str(error))
     failed = False
-    for part in (*PARTS, "models"):
+    for part in (*PARTS, *ON_REQUEST):
         if part not in only:
             continue
         print(f"== {part}, {session.left():.0f} s left", flush=True)

@@ -76,9 +76,11 @@ def constants() -> list[dict]:
 
 
 def _without_use(name, model) -> bool:
-    """Whether a field is no constant: one of another encoder, or the seed."""
-    return name == "seed" or (
-        model.encoder == "conv" and name in ("encoder_hidden", "last_activation")
+    """Whether a field is no constant: one of another encoder, a part left out, or the seed."""
+    return (
+        name == "seed"
+        or (model.encoder == "conv" and name in ("encoder_hidden", "last_activation"))
+        or (name == "residual" and not model.residual)
     )
 
 

@@ -66,6 +66,8 @@ class GMVAEConfig:
         widths of the convolutional encoder and of its output.
     strides
         of the first convolutions; further ones keep the size.
+    residual
+        blocks of two convolutions, added to their input, after each convolution.
     decoder_hidden
         widths of the decoder MLP.
     auxiliary
@@ -93,6 +95,7 @@ class GMVAEConfig:
     channels: tuple[int, ...] = (64, 128, 128)
     features: int = 256
     strides: tuple[int, ...] = (2, 2)
+    residual: int = 0
     decoder_hidden: tuple[int, ...] = (512, 768, 768)
     auxiliary: tuple[int, ...] = ()
     projection: int = 0
@@ -109,7 +112,7 @@ class GMVAEConfig:
         for name in ("K", "z_dim", "features"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected at least 1")
-        for name in ("projection", "style", "prior_std"):
+        for name in ("residual", "projection", "style", "prior_std"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected 0 or more")
         for name in widths:
@@ -295,8 +298,15 @@ PRESETS = {
         ),
     ),
 }
+# for a GPU: residual blocks, twice the channels, larger batches and sixteen times the course of views
+PRESETS["large"] = (
+    replace(PRESETS["best"][0], channels=(64, 128, 256), residual=1),
+    replace(
+        PRESETS["best"][1], epochs=100, batch_size=1000, neighbours_from=10, neighbours_every=10
+    ),
+)
 SMALLEST_SIDE = 8  # pixels, after the strided convolutions
-MADE_FOR = {"best": 100_000, "quick": 5_000}  # images; see preset()
+MADE_FOR = {"best": 100_000, "large": 100_000, "quick": 5_000}  # images; see preset()
 # small enough for a test or a live chapter: a minute or less on a few thousand images
 PRESETS["quick"] = (
     replace(PRESETS["best"][0], channels=(16, 32), features=128, decoder_hidden=(256,), style=256),
@@ -316,7 +326,7 @@ def preset(
     Parameters
     ----------
     name
-        of the preset: "paper", "paper-relu", "best" or "quick".
+        of the preset: "paper", "paper-relu", "best", "large" or "quick".
     n_images
         images to train on. Fewer than the preset was made for get more epochs, so that the
         training has as many steps: clusters form after a number of steps, not of epochs. And K

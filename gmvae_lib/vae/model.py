@@ -44,6 +44,24 @@ def _mlp(sizes, last_activation, normalised=False):
     return nn.Sequential(*(layers if last_activation else layers[:-1]))
 
 
+class _Residual(nn.Module):
+    """Two convolutions added to their input, which they leave as it is at the start (He 2016)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        nn.init.zeros_(self.convolutions[-1].weight)
+
+    def forward(self, x):
+        return F.relu(x + self.convolutions(x))
+
+
 class _ConvEncoder(nn.Module):
     """Strided convolutions with batch normalisation, then one dense layer: [B, P] -> [B, F]."""
 
@@ -60,6 +78,7 @@ class _ConvEncoder(nn.Module):
                 nn.Conv2d(n_in, n_out, kernel, stride, kernel // 2, bias=False),
                 nn.BatchNorm2d(n_out),
                 nn.ReLU(),
+                *(_Residual(n_out) for _ in range(config.residual)),
             ]
             height, width = (height - 1) // stride + 1, (width - 1) // stride + 1
             n_in = n_out
