@@ -298,7 +298,7 @@ PRESETS = {
         ),
     ),
 }
-# for a GPU: residual blocks, twice the channels, larger batches and sixteen times the course of views
+# for a GPU: residual blocks, twice the channels, larger batches, a longer course of views
 PRESETS["large"] = (
     replace(PRESETS["best"][0], channels=(64, 128, 256), residual=1),
     replace(
