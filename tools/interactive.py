@@ -8,14 +8,22 @@
     ```
 
 The page gets the figure's still picture, results/figures/live/NAME.svg (and .png), and the scripts
-that replace it where there is JavaScript: book/_extra/figures/common.js, data/NAME.js, NAME.js. The data are
-computed from results/ when the build begins (gmvae_lib.study.interactive).
+that replace it where there is JavaScript: common.js, data/NAME.js and NAME.js of
+book/_extra/figures. The data are computed from results/ when the build begins
+(gmvae_lib.study.interactive).
+
+`python tools/interactive.py [NAME ...]` draws the still pictures: it opens each figure on a page of
+its own in headless Chromium and writes what it shows. Again after a figure or its data changed; a
+test compares.
 """
 
 import html
 import json
+import sys
+import tempfile
 from pathlib import Path
 
+from check_book import chromium, launched
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.errors import ExtensionError
@@ -26,6 +34,21 @@ from gmvae_lib.data.storage import write_atomically
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "book" / "_extra" / "figures"
 STILLS = ROOT / "results" / "figures" / "live"
+
+
+WIDTH = 688  # px, of the book's column
+# what a page of the book has from its theme
+THEME = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{name}</title>
+<style>:root {{ --pst-color-text-base: #222832; --pst-color-text-muted: #48566b;
+ --pst-color-border: #d1d5da; --pst-color-surface: #f3f4f5; --pst-color-background: #fff;
+ --pst-color-primary: #0a7d91; }}
+[data-theme=dark] {{ --pst-color-text-base: #ced6dd; --pst-color-text-muted: #9ca4af;
+ --pst-color-border: #48566b; --pst-color-surface: #29313d; --pst-color-background: #14181e;
+ --pst-color-primary: #3fb1c5; }}
+body {{ margin: 0 auto; max-width: {width}px; font: 16px/1.5 sans-serif; padding: 8px;
+ background: var(--pst-color-background); color: var(--pst-color-text-base); }}
+* {{ box-sizing: border-box }}</style><main><h1>{name}</h1>"""
 
 
 def write_data(found: dict, folder: Path = SCRIPTS) -> dict:
@@ -51,7 +74,7 @@ def opening(name: str, root: str, alt: str, stills: Path = STILLS) -> str:
     if png.is_file():
         still += f'<img src="{root}figures/{png.name}" alt="{html.escape(alt)}">'
     if not still:
-        raise FileNotFoundError(f"{svg}: not found, expected what tools/stills.py writes")
+        raise FileNotFoundError(f"{svg}: not found, expected what tools/interactive.py writes")
     return (
         f'<link rel="stylesheet" href="{root}figures/figures.css">\n'
         f'<div class="live" id="{name}" data-live="{name}" data-root="{root}">\n'
@@ -116,3 +139,59 @@ def setup(app):
     app.add_directive("interactive", Interactive)
     app.connect("builder-inited", prepare)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def bare_page(name: str, folder: Path, theme: str = "light") -> Path:
+    """Write a page with one figure beside the scripts in `folder`; return its path."""
+    path = folder / f"{name}.html"
+    try:
+        start = opening(name, "", name)
+    except FileNotFoundError:  # not drawn yet
+        start = (
+            '<link rel="stylesheet" href="figures/figures.css">'
+            f'<div class="live" id="{name}" data-live="{name}" data-root="">'
+            '<div class="live-still"></div>'
+        )
+    body = start + '<div class="live-caption">Caption.</div>' + closing(name, "")
+    text = THEME.format(name=name, theme=theme, width=WIDTH + 48) + body + "</main></html>"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def site(folder: Path) -> Path:
+    """A folder with the figures' scripts and data, where pages can be written; return it."""
+    from gmvae_lib.study.interactive import figure_data
+
+    write_data(figure_data(ROOT / "results"))
+    copy_pictures()
+    if not (folder / "figures").exists():
+        (folder / "figures").symlink_to(SCRIPTS)
+    return folder
+
+
+def still(page, name: str) -> str:
+    """The SVG of a figure's still picture, from its page."""
+    page.wait_for_selector(f"#{name}[data-state=ready]")
+    return page.evaluate(f"live.{name}.still()") + "\n"
+
+
+def main(names) -> int:
+    """Write the pictures; return the exit code."""
+    program = chromium()
+    if program is None:
+        print("found no Chromium, expected one on the path", file=sys.stderr)
+        return 2
+    STILLS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, launched(program) as browser:
+        folder = site(Path(temporary))
+        for name in names or sorted(path.stem for path in (SCRIPTS / "data").glob("*")):
+            page = browser.new_page(viewport={"width": WIDTH + 64, "height": 900})
+            page.goto(bare_page(name, folder).as_uri())
+            (STILLS / f"{name}.svg").write_text(still(page, name), encoding="utf-8")
+            print(STILLS / f"{name}.svg")
+            page.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

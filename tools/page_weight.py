@@ -1,8 +1,10 @@
-"""Measure the built pages in headless Chromium: what each asks for, and when it first paints.
+"""Measure the built pages in headless Chromium: their length, weight, and how soon they paint.
 
-`python tools/page_weight.py` after `make book` writes results/pages.json. For each page: requests
-and bytes of a first visit (nothing cached or compressed, files served from this machine), and the
-medians of first contentful paint and of the load event over several visits. Needs Chromium.
+`python tools/page_weight.py` after `make book` writes results/pages.json. For each page: words of
+the text (without code, outputs, tables and what is folded), screens of 1280 by 900 pixels, and
+tables, figures and lines of code that are seen without unfolding anything; requests and bytes of a
+first visit (nothing cached or compressed, files served from this machine), and the medians of first
+contentful paint and of the load event over several visits. Needs Chromium.
 """
 
 import json
@@ -20,11 +22,29 @@ from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.vae.runs import environment
 
 VISITS = 5
+TIMED = ("first_paint", "loaded")
 VIEW = {"width": 1280, "height": 900}
 TIMES = """() => ({
   first_paint: performance.getEntriesByName("first-contentful-paint")[0].startTime,
   loaded: performance.getEntriesByType("navigation")[0].loadEventEnd,
 })"""
+SIZES = """height => {
+  const article = document.querySelector("article.bd-article") ?? document.body;
+  const folds = "details:not([open]) > :not(summary), .toggle-hidden, .admonition.dropdown";
+  const all = selector =>
+    [...article.querySelectorAll(selector)].filter(n => n.checkVisibility() && !n.closest(folds));
+  const text = article.cloneNode(true);
+  const unread = ".cell, .live-body, .highlight, script, style, .headerlink, table";
+  text.querySelectorAll(`${unread}, ${folds}`).forEach(node => node.remove());
+  return {
+    words: text.textContent.split(/\\s+/).filter(word => /\\w/.test(word)).length,
+    screens: Number((article.getBoundingClientRect().height / height).toFixed(1)),
+    tables: all("table").length,
+    figures: all("figure, .live").length,
+    code_lines: all("div.highlight > pre")
+      .reduce((sum, n) => sum + n.textContent.trim().split("\\n").length, 0),
+  };
+}"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -48,8 +68,9 @@ def visit(browser, url, settle):
         page.wait_for_load_state("networkidle")
     times = page.evaluate(TIMES)
     sizes = [len(response.body()) for response in asked if settle and response.ok]
+    length = page.evaluate(SIZES, VIEW["height"]) if settle else {}
     context.close()
-    return {"requests": len(sizes), "bytes": sum(sizes)} | times
+    return length | {"requests": len(sizes), "bytes": sum(sizes)} | times
 
 
 def measure(html, pages, program, visits=VISITS):
@@ -61,8 +82,8 @@ def measure(html, pages, program, visits=VISITS):
         for name in pages:
             url = f"http://127.0.0.1:{server.server_port}/{name}.html"
             seen = [visit(browser, url, settle=not i) for i in range(visits)]
-            row = {"page": name, "requests": seen[0]["requests"], "bytes": seen[0]["bytes"]}
-            for key in ("first_paint", "loaded"):
+            row = {"page": name} | {key: seen[0][key] for key in seen[0] if key not in TIMED}
+            for key in TIMED:
                 row[f"{key}_ms"] = round(statistics.median(times[key] for times in seen))
             rows.append(row)
             print(row)

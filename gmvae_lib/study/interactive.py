@@ -6,16 +6,99 @@ the library computes; tests/tools/test_interactive.py compares the two.
 
 from pathlib import Path
 
-from gmvae_lib.study.evidence import evidence
+import numpy as np
+import pandas as pd
+
+from gmvae_lib.label import bounds
+from gmvae_lib.study.evidence import CONVOLUTIONAL, Evidence, evidence
+from gmvae_lib.study.experiments import summarise
 from gmvae_lib.study.labeller import asked_letters, labeller_data
+from gmvae_lib.study.playground import pack
+
+# Chapter 6's small example: posteriors of three labelled images, and of two new ones.
+EXAMPLE = {
+    "q": [[0.60, 0.20, 0.20], [0.10, 0.85, 0.05], [0.10, 0.75, 0.15]],
+    "y": ["c", "e", "e"],
+    "new": [[0.42, 0.40, 0.18], [0.10, 0.30, 0.60]],
+}
+# Figure 3's curves: method of sweep.csv, its short name, and whether it is drawn at the start.
+FRONT = {
+    "neighbours": ("graph and neighbours", True),
+    "soft": ("soft", True),
+    "hard": ("hard", False),
+    "hard (no fallback)": ("hard, no fallback", False),
+    CONVOLUTIONAL: ("network", True),
+    "mlp": ("MLP", False),
+    "logistic regression": ("logistic regression", False),
+    "xgboost": ("XGBoost", True),
+}
+ANY_K = "graph"  # the decoder that was measured at every K
 
 
 def figure_data(results) -> dict:
     """The data of all figures: {name of the figure: dict}."""
     results = Path(results)
     ev = evidence(results)
+    asked = asked_letters(ev.run, results / "figures" / "live")
     return {
-        "labeller": labeller_data(
-            ev.run, ev.sweep, asked_letters(ev.run, results / "figures" / "live")
-        ),
+        "labeller": labeller_data(ev.run, ev.sweep, asked),
+        "collector": collector_data(ev.run),
+        "triangle": EXAMPLE,
+        "front": front_data(ev, pd.read_csv(results / "studies.csv")),
+        "floor": floor_data(pd.read_csv(results / "theory.csv")),
     }
+
+
+def collector_data(run) -> dict:
+    """Shares of the clusters, the letters in each, and the labels that cover all with 95 %."""
+    table = bounds.cluster_table(run.posterior, run.labels)
+    shares = np.asarray(table.weights, dtype=np.float64)
+    letters = np.asarray(table.label_given_cluster, dtype=np.float32)  # [K, C]
+    return {
+        "class_names": list(run.class_names),
+        "shares": shares.round(7).tolist(),
+        "letters": pack(letters),
+        "cover": {
+            "equal": int(bounds.labels_to_cover(len(shares))),
+            "real": int(bounds.labels_to_cover(shares)),
+        },
+    }
+
+
+def front_data(ev: Evidence, studies) -> dict:
+    """Figure 3's curves with their intervals, and the accuracy of clusterings with other K."""
+    curves = []
+    for method, (name, shown) in FRONT.items():
+        rows = summarise(ev.sweep[ev.sweep["method"] == method]).sort_values("n_labels")
+        if len(rows):
+            found = rows[["mean", "low", "high"]].astype(float).round(5)
+            columns = {name: found[name].replace({np.nan: None}).tolist() for name in found}
+            curves.append(
+                {"method": method, "name": name, "shown": shown}
+                | {"n": rows["n_labels"].astype(int).tolist()}
+                | columns
+            )
+    rows = studies[studies["study"].isin(["K", "seeds"])]
+    counts = [73, 100, 291, 728]
+    by_K = rows.groupby("K")[[f"{ANY_K} {n}" for n in counts]].mean()
+    return {
+        "curves": curves,
+        "n_images": len(ev.run.labels),
+        "own_K": ev.run.model_config.K,
+        "K": [
+            {"K": int(K), "n": counts, "mean": row.round(5).tolist()} for K, row in by_K.iterrows()
+        ],
+    }
+
+
+def floor_data(theory) -> dict:
+    """Predicted and measured accuracy, by model and rule: {model: {"n", kind: {rule: {...}}}}."""
+    found = {}
+    for model, rows in theory.groupby("model", sort=False):
+        counts = sorted(rows["n_labels"].unique())
+        of = {"n": [int(n) for n in counts], "predicted": {}, "measured": {}}
+        for (kind, rule), curve in rows.groupby(["kind", "rule"], sort=False):
+            curve = curve.set_index("n_labels").loc[counts, ["value", "low", "high"]]
+            of[kind][rule] = {name: curve[name].round(5).tolist() for name in curve}
+        found[model] = of
+    return found

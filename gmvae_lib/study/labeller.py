@@ -5,6 +5,7 @@ decoder gets right. It runs in the reader's browser, on a sample of the posterio
 each, in 8 bits. On the published run that is within half a point of the accuracy on all letters.
 """
 
+import base64
 import json
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def labeller_data(run, sweep, index, n_sample=N_SAMPLE) -> dict:
 
 def unpacked_posterior(packed, K) -> np.ndarray:
     """The posteriors as the page reads them: float64 [n, K] of what `_largest` packed."""
-    cluster, weight = (_unpack(packed[key]) for key in ("cluster", "weight"))
+    cluster, weight = (unpack(packed[key]) for key in ("cluster", "weight"))
     q = np.zeros((len(cluster), K))
     np.put_along_axis(q, cluster.astype(int), weight / np.iinfo(weight.dtype).max, axis=1)
     return q
@@ -97,7 +98,7 @@ def unpacked_posterior(packed, K) -> np.ndarray:
 
 def unpacked_affinity(packed) -> np.ndarray:
     """The affinity as the page reads it, up to a factor: float64 [K, K]."""
-    return (_unpack(packed) / 65535.0) ** 2
+    return (unpack(packed) / 65535.0) ** 2
 
 
 def _largest(q, n, dtype):
@@ -117,9 +118,8 @@ def _uint8(cluster):
     return cluster.astype(np.uint8)
 
 
-def _unpack(packed):
-    import base64
-
+def unpack(packed) -> np.ndarray:
+    """The array that `playground.pack` packed, without a scale."""
     dtype = np.dtype(packed["dtype"]).newbyteorder("<")
     return np.frombuffer(base64.b64decode(packed["data"]), dtype).reshape(packed["shape"])
 

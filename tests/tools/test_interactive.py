@@ -8,14 +8,17 @@ import re
 
 import interactive
 import numpy as np
+import pandas as pd
 import pytest
-import stills
 from check_book import chromium
 
-from gmvae_lib import GraphDecoder
+from gmvae_lib import GraphDecoder, HardDecoder, SoftDecoder, bounds
 from gmvae_lib.study import interactive as data
 from gmvae_lib.study import labeller
 from gmvae_lib.study.evidence import evidence
+from gmvae_lib.study.experiments import summarise
+from gmvae_lib.study.labeller import unpack
+from gmvae_lib.study.metrics import labels_at_accuracy
 
 pytest.importorskip("playwright.sync_api")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -38,7 +41,7 @@ def ev():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return stills.site(tmp_path_factory.mktemp("site"))
+    return interactive.site(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def opened(browser, site):
         page.on("pageerror", lambda error: faults.append(str(error)))
         if watched:
             page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-        page.goto(stills.bare_page(name, site, theme).as_uri())
+        page.goto(interactive.bare_page(name, site, theme).as_uri())
         page.wait_for_selector(f"#{name}[data-state=ready]")
         return page
 
@@ -101,9 +104,9 @@ def without_tails(text):
 @pytest.mark.parametrize("name", FIGURES)
 def test_still_picture_is_what_the_figure_draws(opened, name):
     committed = (interactive.STILLS / f"{name}.svg").read_text(encoding="utf-8")
-    page = opened(name, {"width": stills.WIDTH + 64, "height": 900})
+    page = opened(name, {"width": interactive.WIDTH + 64, "height": 900})
     words = re.compile(r">([^<]+)<")
-    assert words.findall(without_tails(stills.still(page, name))) == words.findall(
+    assert words.findall(without_tails(interactive.still(page, name))) == words.findall(
         without_tails(committed)
     )
 
@@ -125,12 +128,12 @@ def graph_accuracy(found, labels):
     asked, sample = (labeller.unpacked_posterior(found[key], K) for key in ("asked", "sample"))
     which, names = np.array(labels).T
     decoder = GraphDecoder(labeller.unpacked_affinity(found["affinity"])).fit(asked[which], names)
-    return (decoder.predict(sample) == labeller._unpack(found["sample"]["truth"])).mean(), decoder
+    return (decoder.predict(sample) == unpack(found["sample"]["truth"])).mean(), decoder
 
 
 def test_labeller_answers_as_the_graph_decoder(opened):
     page, found = opened("labeller"), packed("labeller")
-    truth = labeller._unpack(found["asked"]["truth"]).astype(int)
+    truth = unpack(found["asked"]["truth"]).astype(int)
     for n in (1, 7, 40, 100):
         labels = [[i, int(truth[i])] for i in range(n)]
         if n == 40:
@@ -159,7 +162,7 @@ def test_sample_stands_for_all_letters(ev):
 
 def test_forty_letters_named_with_the_keyboard(opened):
     page, found = opened("labeller"), packed("labeller")
-    truth = labeller._unpack(found["asked"]["truth"]).astype(int)
+    truth = unpack(found["asked"]["truth"]).astype(int)
     page.get_by_role("group", name="Your guess").get_by_role("button", name="150").click()
     for letter in truth[:40]:
         page.keyboard.type(found["class_names"][letter])
@@ -209,3 +212,184 @@ def test_page_of_a_folder_finds_the_scripts():
     text = interactive.opening("labeller", "../", "alt") + interactive.closing("labeller", "../")
     assert text.count('"../figures/') == 5  # style, picture, scripts
     assert text.count("<svg") == 1
+
+
+# the coupon collector
+
+
+@pytest.mark.parametrize("kind", ["equal", "real"])
+def test_collector_expects_what_the_bounds_say(opened, ev, kind):
+    page = opened("collector")
+    shares = bounds.cluster_table(ev.run.posterior, ev.run.labels).weights
+    shares = shares if kind == "real" else np.full(len(shares), 1 / len(shares))
+    for n in (1, 73, 291, 1699):
+        missed = bounds.expected_missing_mass(shares, n)
+        found = page.evaluate("([k, n]) => live.collector.expectedReached(k, n)", [kind, n])
+        assert found == pytest.approx(1 - missed, abs=5e-4)
+        covered = (1 - (1 - shares) ** n).sum()
+        found = page.evaluate("([k, n]) => live.collector.expectedCovered(k, n)", [kind, n])
+        assert found == pytest.approx(covered, abs=5e-2)  # of a hundred clusters
+
+
+@pytest.mark.parametrize("kind", ["equal", "real"])
+def test_collections_end_where_the_exact_law_says(opened, ev, kind):
+    page = opened("collector")
+    shares = bounds.cluster_table(ev.run.posterior, ev.run.labels).weights
+    of = len(shares) if kind == "equal" else shares
+    times = page.evaluate("k => live.collector.collections(k, 1000, 3)", kind)
+    for n in (bounds.labels_to_cover(of, 0.5), bounds.labels_to_cover(of, 0.95)):
+        p = bounds.coverage_probability(of, int(n))
+        # 1,000 runs: five standard deviations
+        assert np.mean(np.array(times) <= n) == pytest.approx(
+            p, abs=5 * (p * (1 - p) / 1000) ** 0.5
+        )
+
+
+def test_collector_counts_what_it_draws(opened):
+    page, found = opened("collector"), packed("collector")
+    page.get_by_role("button", name="100", exact=True).last.click()
+    state = page.evaluate("live.collector.state()")
+    votes, shares = np.array(state["votes"]), np.array(found["shares"])
+    letters = unpack(found["letters"])
+    has = votes.any(axis=1)
+    assert (state["n"], state["covered"]) == (100, has.sum()) == (votes.sum(), has.sum())
+    assert state["reached"] == pytest.approx(shares[has].sum(), abs=1e-6)
+    named = letters[np.arange(len(votes)), votes.argmax(axis=1)]
+    assert state["right"] == pytest.approx((shares * named)[has].sum(), abs=1e-4)
+    page.get_by_role("button", name="labels chosen").click()
+    page.get_by_role("button", name="until all").click()
+    assert page.evaluate("live.collector.state()")["n"] == len(shares)
+    guess = page.get_by_role("group", name="Your guess")
+    guess.get_by_role("button", name="875").click()
+    assert f"{found['cover']['real']:,}" in guess.get_by_role("status").inner_text()
+
+
+# hard against soft
+
+
+def test_triangle_answers_as_the_decoders(opened):
+    page = opened("triangle")
+    grid = [[i, j, 20 - i - j] for i in range(21) for j in range(21 - i)]
+    q = (np.array(grid) + [0.31, 0.17, 0.23]) / (20 + 0.71)  # no ties
+    given = [{"q": q, "y": y} for q, y in zip(data.EXAMPLE["q"], data.EXAMPLE["y"], strict=True)]
+    more = [*given, {"q": [0.2, 0.2, 0.6], "y": "c"}, {"q": [0.3, 0.1, 0.6], "y": "e"}]
+    more += [{"q": [0.1, 0.25, 0.65], "y": "e"}]
+    for labels in (given, more):
+        known = np.array([each["q"] for each in labels]), [each["y"] for each in labels]
+        rules = {
+            "hard": HardDecoder(fallback="nearest"),
+            "none": HardDecoder(fallback="none"),
+            "soft": SoftDecoder(),
+        }
+        found = page.evaluate(
+            "([all, labels]) => all.map(q => live.triangle.verdicts(q, labels))",
+            [q.tolist(), labels],
+        )
+        for rule, decoder in rules.items():
+            expected = decoder.fit(*known).predict(q)
+            assert [each[rule] for each in found] == expected.tolist(), rule
+        soft = rules["soft"].class_mean_ @ q.T
+        np.testing.assert_allclose([each["similarity"] for each in found], soft.T, atol=5e-4)
+
+
+@pytest.mark.parametrize("rule", ["hard", "soft"])
+def test_areas_hold_the_verdicts(opened, rule):
+    page = opened("triangle")
+    q = np.random.default_rng(0).dirichlet(np.ones(3), 200)
+    areas = page.evaluate("rule => live.triangle.areaOf(rule, true)", rule)
+    found = page.evaluate("all => all.map(q => live.triangle.verdicts(q))", q.tolist())
+
+    def inside(polygon, point):  # crossings of a ray
+        x, y = np.array(polygon)[:, 0], np.array(polygon)[:, 1]
+        x0, y0 = np.roll(x, 1), np.roll(y, 1)
+        crosses = (y > point[1]) != (y0 > point[1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = x0 + (point[1] - y0) * (x - x0) / (y - y0)
+        return (crosses & (at > point[0])).sum() % 2 == 1
+
+    for point, verdict in zip(q, found, strict=True):
+        holding = [a["letter"] for a in areas if a["polygon"] and inside(a["polygon"], point)]
+        assert holding == [verdict[rule]]
+
+
+def test_picture_is_dragged_and_moved_by_keys(opened):
+    page = opened("triangle")
+    handle = page.locator(".triangle-handle[data-rule=hard]")
+    assert handle.get_attribute("aria-valuetext") == (
+        "cluster 0 10\u00a0%, cluster 1 30\u00a0%, cluster 2 60\u00a0%: e"
+    )
+    page.get_by_role("button", name="nothing").click()  # the guess takes the fallback away
+    assert handle.get_attribute("aria-valuetext").endswith(": c")
+    handle.focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    assert handle.get_attribute("aria-valuetext").endswith(": e")
+    box = page.locator(".triangle-panels svg").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20, box["y"] + box["height"] - 40, steps=4)
+    page.mouse.up()
+    assert int(handle.get_attribute("aria-valuenow")) > 90
+
+
+# Figure 3
+
+
+def test_front_reads_labels_as_the_metrics_do(opened, ev):
+    page = opened("front")
+    for method in ("neighbours", "soft", "convolutional net", "xgboost"):
+        rows = summarise(ev.sweep[ev.sweep["method"] == method])
+        for target in (0.3, 0.655, 0.8):
+            expected = labels_at_accuracy(rows["n_labels"], rows["mean"], target)
+            found = page.evaluate("([m, t]) => live.front.needed(m, t)", [method, target])
+            assert found == pytest.approx(expected, rel=1e-3)
+        found = page.evaluate("m => live.front.at(m, 200)", method)
+        expected = np.interp(np.log(200), np.log(rows["n_labels"]), rows["mean"])
+        assert found == pytest.approx(expected, abs=5e-4)
+    assert page.evaluate("live.front.needed('soft', 0.99)") is None
+
+
+def test_accuracy_line_is_dragged_and_slid(opened):
+    page = opened("front")
+    assert page.locator(".front-table").is_hidden()  # the reader guesses first
+    page.get_by_role("group", name="Your guess").get_by_role("button", name="35 times").click()
+    rows = page.locator(".front-table tbody tr")
+    before = rows.all_inner_texts()
+    slider = page.get_by_role("slider")
+    slider.fill("60")
+    assert slider.get_attribute("aria-valuetext") == "60\u00a0%"
+    assert rows.all_inner_texts() != before
+    grip = page.locator(".front-grip").bounding_box()
+    x, y = grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 50, steps=4)
+    page.mouse.up()
+    assert int(slider.input_value()) < 55
+    page.get_by_role("button", name="K = 200").click()
+    assert "K = 200" in rows.last.inner_text()
+
+
+# the floor
+
+
+def test_floor_reads_what_theory_says(opened):
+    page = opened("floor")
+    table = pd.read_csv(RESULTS / "theory.csv")
+    for (model, kind, rule), rows in table.groupby(["model", "kind", "rule"]):
+        rows = rows.sort_values("n_labels")
+        for n in (7, 50, 291):
+            expected = np.interp(np.log(n), np.log(rows["n_labels"]), rows["value"])
+            found = page.evaluate("all => live.floor.read(...all)", [model, kind, rule, n])
+            assert found == pytest.approx(expected, abs=5e-4)
+
+
+def test_floor_says_what_it_draws(opened):
+    page, found = opened("floor"), packed("floor")
+    page.get_by_role("button", name="the article's recipe").click()
+    page.get_by_role("button", name="soft").click()
+    said = page.locator("p[role=status]").inner_text()
+    of = found["the article's recipe"]
+    at = of["n"].index(73)
+    for value in (of["measured"]["soft"]["value"][at], of["predicted"]["ceiling"]["value"][at]):
+        assert f"{100 * value:.1f}\u00a0%" in said
