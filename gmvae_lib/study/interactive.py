@@ -12,7 +12,8 @@ import pandas as pd
 from gmvae_lib.label import bounds
 from gmvae_lib.study.evidence import CONVOLUTIONAL, Evidence, evidence
 from gmvae_lib.study.experiments import summarise
-from gmvae_lib.study.labeller import asked_letters, labeller_data
+from gmvae_lib.study.labeller import COLUMNS, asked_letters, labeller_data, write_sheet
+from gmvae_lib.study.latent_maps import load_maps
 from gmvae_lib.study.playground import pack
 
 # Chapter 6's small example: posteriors of three labelled images, and of two new ones.
@@ -46,6 +47,7 @@ def figure_data(results) -> dict:
         "triangle": EXAMPLE,
         "front": front_data(ev, pd.read_csv(results / "studies.csv")),
         "floor": floor_data(pd.read_csv(results / "theory.csv")),
+        "map": map_data(ev.run, load_maps(results / "latent_maps.npz", ev.run)),
     }
 
 
@@ -89,6 +91,44 @@ def front_data(ev: Evidence, studies) -> dict:
             {"K": int(K), "n": counts, "mean": row.round(5).tolist()} for K, row in by_K.iterrows()
         ],
     }
+
+
+def map_data(run, maps) -> dict:
+    """The letters of the latent maps: places on each map, neighbours in z, clusters, true letters.
+
+    "typical" is the point of each cluster with the highest posterior, the largest clusters first.
+    """
+    q, y = run.posterior[maps.index], run.labels[maps.index]
+    cluster = q.argmax(axis=1)
+    found, sizes = np.unique(cluster, return_counts=True)
+    order = found[np.argsort(-sizes, kind="stable")]
+    return {
+        "class_names": list(run.class_names),
+        "maps": [pack(_in_a_box(points)) for points in (maps.pca, maps.umap, maps.tsne)],
+        "neighbours": pack(maps.neighbours.astype(np.uint16)),
+        "truth": pack(y.astype(np.uint8)),
+        "cluster": pack(cluster.astype(np.uint8)),
+        "typical": [int(np.where(cluster == c, q[:, c], -1).argmax()) for c in order],
+        "n_clusters": run.model_config.K,
+        "columns": COLUMNS,
+    }
+
+
+def draw_clusters(run, folder):
+    """Write map-clusters.png: what the model draws at the mean of each cluster, dark on white."""
+    pictures = np.stack([_drawn_at_mean(run, c) for c in range(run.model_config.K)])
+    write_sheet(np.rint(255 * pictures).astype(np.uint8), Path(folder) / "map-clusters.png")
+
+
+def _drawn_at_mean(run, c, n=64):
+    """The mean of samples of a cluster, whose strokes are those that its letters share."""
+    return run.model.sample(c, n, seed=c).mean(axis=0)
+
+
+def _in_a_box(points):
+    """Points [M, 2] in 16 bits between the 0.2 and 99.8 percentiles; outliers on the edge."""
+    low, high = np.percentile(points, [0.2, 99.8], axis=0)
+    return np.rint(65535 * ((points - low) / (high - low)).clip(0, 1)).astype(np.uint16)
 
 
 def floor_data(theory) -> dict:

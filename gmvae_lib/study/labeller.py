@@ -29,22 +29,24 @@ BASELINES = {"network": CONVOLUTIONAL, "xgboost": "xgboost"}
 
 def draw_thumbnails(run, images, folder) -> np.ndarray:
     """Write the sheet of the letters that are asked for, dark on white, and their row numbers."""
-    from PIL import Image
-
     index = suggest(run.posterior, N_ASKED, run.extra["neighbours"])["index"].to_numpy()
-    tiles = 255 - images.images[index]
-    height, width = tiles.shape[1:]
-    sheet = tiles.reshape(-1, COLUMNS, height, width).swapaxes(1, 2)
-    sheet = sheet.reshape(-1, COLUMNS * width)
-    # sixteen greys are enough, at half of the size
-    grey = np.rint(sheet / 17).astype(np.uint8) * 17
-    write_atomically(
-        Path(folder) / SHEET,
-        lambda p: Image.fromarray(grey).quantize(16).save(p, format="PNG", optimize=True),
-    )
+    write_sheet(images.images[index], Path(folder) / SHEET)
     about = json.dumps({"index": index.tolist(), "columns": COLUMNS}) + "\n"
     write_atomically(Path(folder) / RECORD, lambda p: p.write_text(about))
     return index
+
+
+def write_sheet(pictures, path):
+    """Write pictures, uint8 [n, H, W] with n a multiple of COLUMNS, as one, dark on white."""
+    from PIL import Image
+
+    height, width = pictures.shape[1:]
+    sheet = (255 - pictures).reshape(-1, COLUMNS, height, width).swapaxes(1, 2)
+    # sixteen greys are enough, at half of the size
+    grey = np.rint(sheet.reshape(-1, COLUMNS * width) / 17).astype(np.uint8) * 17
+    write_atomically(
+        path, lambda p: Image.fromarray(grey).quantize(16).save(p, format="PNG", optimize=True)
+    )
 
 
 def asked_letters(run, folder) -> np.ndarray:

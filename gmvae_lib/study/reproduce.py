@@ -27,6 +27,7 @@ from gmvae_lib.study.experiments import (
     summarise,
     sweep,
 )
+from gmvae_lib.study.interactive import draw_clusters
 from gmvae_lib.study.labeller import draw_thumbnails
 from gmvae_lib.study.latent_maps import make_maps, save_maps
 from gmvae_lib.study.prediction import predicted_and_measured
@@ -103,6 +104,7 @@ def draw_pictures(images, results: Path):
     draw_errors(run, images, folder)
     (folder / "live").mkdir(exist_ok=True)
     draw_thumbnails(run, images, folder / "live")
+    draw_clusters(run, folder / "live")
     save_maps(make_maps(run, images), results / "latent_maps.npz")
 
 

@@ -13,11 +13,13 @@ import pytest
 from check_book import chromium
 
 from gmvae_lib import GraphDecoder, HardDecoder, SoftDecoder, bounds
+from gmvae_lib.label.neighbours import NeighbourDecoder, neighbour_graph
 from gmvae_lib.study import interactive as data
 from gmvae_lib.study import labeller
 from gmvae_lib.study.evidence import evidence
 from gmvae_lib.study.experiments import summarise
 from gmvae_lib.study.labeller import unpack
+from gmvae_lib.study.latent_maps import load_maps
 from gmvae_lib.study.metrics import labels_at_accuracy
 
 pytest.importorskip("playwright.sync_api")
@@ -114,7 +116,7 @@ def test_still_picture_is_what_the_figure_draws(opened, name):
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_is_light(site, name):
     files = [interactive.SCRIPTS / f"{name}.js", interactive.SCRIPTS / "data" / f"{name}.js"]
-    files += [*interactive.STILLS.glob(f"{name}.*"), *interactive.SCRIPTS.glob(f"{name}.png")]
+    files += [*interactive.STILLS.glob(f"{name}*")]
     kilobytes = sum(path.stat().st_size for path in files) / 1e3
     assert kilobytes < MAY_WEIGH_MORE.get(name, MOST_KB)
 
@@ -393,3 +395,48 @@ def test_floor_says_what_it_draws(opened):
     at = of["n"].index(73)
     for value in (of["measured"]["soft"]["value"][at], of["predicted"]["ceiling"]["value"][at]):
         assert f"{100 * value:.1f}\u00a0%" in said
+
+
+# the latent map
+
+
+def test_labels_spread_as_in_the_library(opened, ev):
+    page = opened("map")
+    maps = load_maps(RESULTS / "latent_maps.npz", ev.run)
+    y, n_classes = ev.run.labels[maps.index], len(ev.run.class_names)
+    rows = np.array(packed("map")["typical"][:40:2])
+    given = [[int(i), int(y[i])] for i in rows]
+    sources = np.zeros((len(y), n_classes), dtype=np.float32)
+    sources[rows, y[rows]] = 1
+    decoder = NeighbourDecoder(np.ones((len(y), 1)), neighbour_graph(maps.neighbours))
+    expected = decoder.fit(rows, y[rows])
+    found = page.evaluate("given => live.map.nearness(given)", given)
+    found = np.reshape(found, (-1, n_classes))
+    np.testing.assert_allclose(found[:, expected.classes_], expected.near_, atol=5e-4)
+    called = np.array(page.evaluate("given => live.map.namesOf(given)", given))
+    near = expected.near_.sum(axis=1) > 1e-9
+    counts = np.bincount(y[rows], minlength=n_classes)[expected.classes_]
+    density = (expected.near_ + 1 / len(y)) / (counts + 1)
+    best = np.sort(density, axis=1)
+    clear = near & (best[:, -1] - best[:, -2] > 1e-6)  # where rounding cannot decide
+    assert clear.mean() > 0.5
+    answers = expected.classes_[density.argmax(axis=1)]
+    np.testing.assert_array_equal(called[clear], answers[clear])
+
+
+def test_point_of_the_map_is_labelled_by_touch_and_by_key(opened):
+    page = opened("map", PHONE, has_touch=True)
+    box = page.locator(".map-chart").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.4 * box["width"], box["y"] + 0.5 * box["height"])
+    assert page.locator("p[role=status]").inner_text().startswith("1 label spread")
+    page.locator(".map-chart").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Enter"):
+        page.keyboard.press(key)
+    assert page.locator("p[role=status]").inner_text().startswith("2 labels spread")
+    for _ in range(10):
+        if page.get_by_role("button", name="label ten clusters").is_enabled():
+            page.get_by_role("button", name="label ten clusters").click()
+    right = re.search(r"([\d.]+)\u00a0%", page.locator("p[role=status]").inner_text())
+    assert float(right[1]) > 75  # about a label for each cluster
+    page.get_by_role("slider").fill("0")
+    assert page.get_by_role("slider").get_attribute("aria-valuetext") == "PCA"
