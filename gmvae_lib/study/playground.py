@@ -1,8 +1,9 @@
 """The book's playground: one script file with all data that its page needs.
 
-The page (book/playground.md, book/_extra/playground/playground.js) runs q(c|x) and the two
-decoders of the article in the reader's browser. `export` writes what it needs as a script that
-sets one variable, since a page opened from a file may load scripts but may not fetch data.
+The page (book/playground.md, book/_extra/playground/playground.js) runs q(c|x), the two decoders
+of the article and the graph decoder in the reader's browser. `export` writes what it needs as a
+script that sets one variable, since a page opened from a file may load scripts but may not fetch
+data.
 """
 
 import base64
@@ -14,7 +15,12 @@ import numpy as np
 from gmvae_lib.data.images import rendered_letters
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
-from gmvae_lib.label.decoding import HardDecoder, SoftDecoder
+from gmvae_lib.label.decoding import (
+    GraphDecoder,
+    HardDecoder,
+    SoftDecoder,
+    cluster_affinity,
+)
 from gmvae_lib.study.experiments import draw_labelled, label_counts
 from gmvae_lib.study.metrics import posterior_entropy
 from gmvae_lib.study.styles import style_table
@@ -22,6 +28,7 @@ from gmvae_lib.study.styles import style_table
 VARIABLE = "playgroundData"
 LABEL_SEED = 0  # of the draw of labels, the one of Figure 2
 MOST_LABELS = 14_560
+RULES = ("hard", "soft", "graph")
 N_SAMPLES = 5  # of each component
 N_HESITANT = 13  # samples in the gallery, in addition to one rendered letter a class
 
@@ -75,13 +82,15 @@ def fold_encoder(model):
     return layers
 
 
-def export(run, path, picture=None, truth=None, n_labels=73) -> dict:
+def export(run, path, sweep=None, picture=None, truth=None, n_labels=73) -> dict:
     """Write the playground's data to `path`, a script that sets `window.playgroundData`.
 
     Parameters
     ----------
     run : Run with posterior and labels.
     path : of the script.
+    sweep : DataFrame, optional
+        sweep.csv, whose draws are those of the page: each rule's accuracy with the labels of one.
     picture : uint8 [H, W], optional
         The image behind the page's Figure 2 button, with the letter it shows, `truth`, and the
         number of labels, `n_labels`, at which the rules differ on it.
@@ -104,6 +113,7 @@ def export(run, path, picture=None, truth=None, n_labels=73) -> dict:
             f"picture: found {picture.dtype} {np.shape(picture)}, expected uint8 {shape}"
         )
 
+    affinity = cluster_affinity(run.posterior)
     layers = fold_encoder(run.model)
     samples = draw_samples(run)
     counts = [n for n in label_counts(len(run.labels)) if n <= MOST_LABELS]
@@ -116,7 +126,9 @@ def export(run, path, picture=None, truth=None, n_labels=73) -> dict:
         "layers": [_packed_layer(layer) for layer in layers],
         "samples": pack(samples),
         "contents": _contents(run),
-        "draws": [_packed_draw(run, n) for n in counts],
+        "draws": [
+            _packed_draw(run, n, affinity) | {"accuracy": _accuracy(sweep, n)} for n in counts
+        ],
         "letters": _rendered(run),
         "hesitant": most_hesitant(run, samples),
         "example": None
@@ -179,14 +191,30 @@ def _packed_layer(layer):
     return layer | {"weight": packed, "bias": pack(layer["bias"].astype(np.float32))}
 
 
-def _packed_draw(run, n_labels):
-    """State of the two rules after n labels: counts over all classes, [C] and [C, K]."""
+def _accuracy(sweep, n_labels):
+    """Accuracy of each rule with the page's draw of so many labels: {rule: share}."""
+    if sweep is None:
+        return {}
+    rows = sweep[(sweep["n_labels"] == n_labels) & (sweep["seed"] == LABEL_SEED)]
+    found = rows.set_index("method")["accuracy"]
+    return {rule: round(float(found[rule]), 4) for rule in RULES if rule in found}
+
+
+def _packed_draw(run, n_labels, affinity):
+    """State of the rules after n labels: counts over all classes, [C], and tables [C, K]."""
     index = draw_labelled(len(run.labels), n_labels, LABEL_SEED)
     q, y = run.posterior[index], run.labels[index]
     classes = np.arange(len(run.class_names))
     hard, soft = (rule().partial_fit(q, y, classes=classes) for rule in (HardDecoder, SoftDecoder))
+    graph = GraphDecoder(affinity).fit(q, y)
+    table = np.zeros((len(classes), run.model_config.K))
+    table[graph.classes_] = graph.label_given_component_.clip(min=0)
     return {
         "n_labels": n_labels,
+        "graph": pack(
+            np.rint(table * np.iinfo(np.uint16).max).astype(np.uint16),
+            np.full(len(classes), 1 / np.iinfo(np.uint16).max, dtype=np.float32),
+        ),
         "class_count": soft.class_count_.tolist(),
         "votes": pack(hard.component_count_.astype(np.uint16)),
         "mean": pack(soft.class_mean_.astype(np.float32)),

@@ -4,6 +4,7 @@ import base64
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gmvae_lib import (
     GMVAE,
     GMVAEConfig,
+    GraphDecoder,
     HardDecoder,
     InputError,
     Run,
@@ -19,6 +21,7 @@ from gmvae_lib import (
     cluster_posterior,
     load_images,
 )
+from gmvae_lib.label.decoding import cluster_affinity
 from gmvae_lib.study import playground
 from gmvae_lib.study.experiments import draw_labelled
 
@@ -103,7 +106,11 @@ def test_folded_encoder_is_the_model(encoder, letters):
 
 def test_script_file_holds_the_model_the_votes_and_the_samples(run, tmp_path, letters):
     path = tmp_path / "data.js"
-    facts = playground.export(run, path, letters.images[0], truth="a", n_labels=73)
+    sweep = pd.DataFrame(
+        [("soft", 73, 0, 0.5), ("soft", 73, 1, 0.7), ("graph", 73, 0, 0.6), ("soft", 29, 0, 0.4)],
+        columns=["method", "n_labels", "seed", "accuracy"],
+    )
+    facts = playground.export(run, path, sweep, letters.images[0], truth="a", n_labels=73)
     data = read_script(path)
     assert facts["bytes"] == path.stat().st_size
     assert [draw["n_labels"] for draw in data["draws"]] == facts["label_counts"]
@@ -127,6 +134,12 @@ def test_script_file_holds_the_model_the_votes_and_the_samples(run, tmp_path, le
         np.testing.assert_allclose(mean[soft.classes_], soft.class_mean_, rtol=1e-6)
         unseen = np.setdiff1d(np.arange(26), y)
         assert not votes[unseen].any() and not mean[unseen].any()
+        graph = GraphDecoder(cluster_affinity(run.posterior)).fit(q, y)
+        found = unpack(draw["graph"])[graph.classes_]
+        np.testing.assert_allclose(found, graph.label_given_component_, atol=1e-5)
+        assert draw["accuracy"] == {73: {"soft": 0.5, "graph": 0.6}, 29: {"soft": 0.4}}.get(
+            draw["n_labels"], {}
+        )
         assert draw["class_count"] == np.bincount(y, minlength=26).tolist()
 
     samples = unpack(data["samples"])
@@ -164,7 +177,7 @@ def test_bad_input_is_named(run, tmp_path):
     with pytest.raises(InputError, match="not found, expected the folder"):
         playground.export(run, tmp_path / "nowhere" / "data.js")
     with pytest.raises(InputError, match="picture: found float64"):
-        playground.export(run, tmp_path / "data.js", np.zeros((28, 28)))
+        playground.export(run, tmp_path / "data.js", picture=np.zeros((28, 28)))
     with pytest.raises(InputError, match="found no posterior"):
         playground.export(Run(run.model_config, run.train_config, [], {}, {}), tmp_path / "data.js")
     assert not list(tmp_path.iterdir())

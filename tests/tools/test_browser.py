@@ -14,7 +14,15 @@ import yaml
 from bs4 import BeautifulSoup
 from check_book import chromium, toc_pages
 
-from gmvae_lib import HardDecoder, SoftDecoder, cluster_posterior, load_run, rendered_letters
+from gmvae_lib import (
+    GraphDecoder,
+    HardDecoder,
+    SoftDecoder,
+    cluster_posterior,
+    load_run,
+    rendered_letters,
+)
+from gmvae_lib.label.decoding import cluster_affinity
 from gmvae_lib.study.claims import figure_2_example
 from gmvae_lib.study.experiments import draw_labelled, label_counts
 
@@ -173,7 +181,7 @@ def part(page, name):
 
 
 def verdicts(page):
-    return part(page, "hard").inner_text(), part(page, "soft").inner_text()
+    return tuple(part(page, rule).inner_text() for rule in ("hard", "soft"))
 
 
 def set_labels(page, n_labels):
@@ -193,7 +201,10 @@ def test_posterior_is_that_of_pytorch(playground, inputs, posterior):
 
 
 def test_verdicts_are_those_of_the_decoders(playground, run, inputs, posterior):
-    counts = playground.evaluate("playground.labelCounts")
+    counts, affinity = (
+        playground.evaluate("playground.labelCounts"),
+        cluster_affinity(run.posterior),
+    )
     assert counts == [n for n in label_counts(len(run.labels)) if n <= 14_560]
     for n in counts:
         index = draw_labelled(len(run.labels), n, seed=0)
@@ -201,6 +212,7 @@ def test_verdicts_are_those_of_the_decoders(playground, run, inputs, posterior):
         expected = {
             "hard": HardDecoder().fit(q, y).predict(posterior),
             "soft": SoftDecoder().fit(q, y).predict(posterior),
+            "graph": GraphDecoder(affinity).fit(q, y).predict(posterior),
         }
         for i, image in enumerate(inputs):
             found = playground.evaluate(
@@ -266,6 +278,11 @@ def test_letter_drawn_with_a_finger(browser):
             touch("touchEnd")
         playwright_api.expect(part(page, "status")).to_contain_text("Your letter")
         assert verdicts(page) == ("t", "t")
+        # what it says is seen while one draws
+        playwright_api.expect(part(page, "graph")).to_be_in_viewport(ratio=1)
+        part(page, "undo").tap()
+        playwright_api.expect(part(page, "status")).to_contain_text("Your letter")
+        assert verdicts(page) != ("t", "t")  # a bare stem
         assert page.evaluate("scrollY") == scrolled  # the finger drew and did not scroll
         part(page, "letters").get_by_role("button").last.tap()
         playwright_api.expect(part(page, "canvas")).to_be_in_viewport(ratio=1)
@@ -282,6 +299,11 @@ def test_keyboard_reaches_everything(browser):
             page.keyboard.press("Tab")
             path.append(page.evaluate(focused))
         assert path == ["clear", "example", "slider", "The letter a from a font"]
+        page.keyboard.press("ArrowRight")  # one stop a gallery: arrows walk through it
+        assert page.evaluate(focused) == "The letter b from a font"
+        page.keyboard.press("End")
+        assert page.evaluate(focused) == "The letter z from a font"
+        page.keyboard.press("Home")
 
         page.keyboard.press("Enter")
         playwright_api.expect(part(page, "status")).to_contain_text("The letter a from a font")

@@ -45,8 +45,8 @@
       const one = (value) => percent(value, 1);
       const exact = counts.includes(n) ? "" : " (between the numbers measured, on a straight line)";
       said.textContent =
-        `With ${count(n)} labels${exact}: a rule that knows nothing of how clusters resemble each other gets ${one(read("predicted", "independent", n))}; ` +
-        `the forecast for one that does is ${one(read("predicted", "proportional", n))} to ${one(read("predicted", "graph", n))}; ` +
+        `With ${count(n)} labels${exact}: if clusters told nothing of each other, no rule could expect more than ${one(read("predicted", "independent", n))}; ` +
+        `the forecast for rules that use their resemblance is ${one(read("predicted", "proportional", n))} to ${one(read("predicted", "graph", n))}; ` +
         `measured with ${RULES.find(([key]) => key === rule)[1]}: ${one(read("measured", rule, n))} (${one(read("measured", rule, n, "low"))} to ${one(read("measured", rule, n, "high"))}). ` +
         `No rule of one letter a cluster that answers letters it has seen can expect more than ${one(read("predicted", "ceiling", n))}.`;
       redraw();

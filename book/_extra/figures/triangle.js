@@ -150,7 +150,7 @@
         "aria-label": `${name}: the picture is called ${verdict.letter}`,
       });
       root.append(
-        svg("text", { x: 0, y: 14 }, svg("tspan", { class: "live-bold" }, name), ` says ${verdict.letter}`),
+        svg("text", { x: 0, y: 14 }, svg("tspan", { class: "live-bold" }, size < 220 ? rule : name), ` says ${verdict.letter}`),
       );
       const shape = (polygon) => polygon.map((q) => place(q).map((v) => v.toFixed(1)).join(",")).join(" ");
       for (const { letter, polygon, hole } of areas(rule, fitted, fallback))

@@ -1,7 +1,7 @@
-/* The playground: draws, runs q(c|x) and the two rules of the article, shows how they decide.
+/* The playground: draws, runs q(c|x), the two rules of the article and the book's own, shows how they decide.
  *
  * A plain script, since modules and fetch() do not work on a page opened from a file. Its data,
- * playground-data.js, is written by gmvae_lib/playground.py when the book is built. Three parts:
+ * playground-data.js, is written by gmvae_lib/study/playground.py when the book is built. Three parts:
  * the model, from strokes to verdicts (pure functions); the view; the events.
  */
 (() => {
@@ -11,7 +11,7 @@
 
   const ARRAY_TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float32: Float32Array };
 
-  /** A typed array from gmvae_lib.playground.pack(). */
+  /** A typed array from gmvae_lib.study.playground.pack(). */
   function unpack({ dtype, data }) {
     const text = atob(data);
     const bytes = new Uint8Array(text.length);
@@ -134,6 +134,16 @@
     return { letter: argmax(none ? draw.classCount : similarity), similarity };
   }
 
+  /** Graph rule: the letter with the largest sum over the clusters of q(c|x) p(l|c). */
+  function graphVerdict(q, draw, nClasses) {
+    const share = new Float64Array(nClasses);
+    for (let letter = 0; letter < nClasses; letter++) {
+      const given = rows(draw.graph, draw.K, letter);
+      for (let c = 0; c < draw.K; c++) share[letter] += given[c] * q[c];
+    }
+    return { letter: argmax(share), share };
+  }
+
   /** The components through which a letter's similarity comes: [[component, m(l)_c q_c], ...]. */
   function partsOfSimilarity(q, draw, letter, n) {
     const parts = rows(draw.mean, draw.K, letter).map((mean, c) => mean * q[c]);
@@ -166,6 +176,8 @@
         classCount: draw.class_count,
         votes: unpack(draw.votes),
         mean: unpack(draw.mean),
+        graph: unpackWeights(draw.graph),
+        accuracy: draw.accuracy,
       })),
     };
   }
@@ -226,7 +238,6 @@
   const BARS = 5; // components and letters shown
   const percent = (share) =>
     share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
-  const inner = (value) => (value >= 0.01 ? value.toFixed(3) : value.toPrecision(2));
   const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
   /** element("p", {className: "x"}, child, ...): children are nodes or text. */
@@ -300,6 +311,8 @@
 
   function letterRow(model, draw, q, letter, verdicts) {
     const { similarity } = verdicts.soft;
+    const total = similarity.reduce((sum, value) => sum + value, 0);
+    const share = (value) => percent(value / total);
     const bar = element("span", {
       className: `playground-bar playground-${sideOf(letter, verdicts.hard.letter, verdicts.soft.letter)}`,
     });
@@ -313,11 +326,11 @@
       {},
       element("span", { className: "playground-name" }, model.classNames[letter]),
       element("span", { className: "playground-track" }, bar),
-      element("span", { className: "playground-value" }, inner(similarity[letter])),
+      element("span", { className: "playground-value" }, share(similarity[letter])),
       element(
         "small",
         { className: "playground-sum" },
-        `= ${terms.map(([name, part]) => `${inner(part)} (${name})`).join(" + ")}`,
+        `= ${terms.map(([name, part]) => `${share(part)} (${name})`).join(" + ")}`,
       ),
     );
   }
@@ -343,6 +356,7 @@
 
   // --------------------------------------------------------------- the events
 
+  const RULES = ["hard", "soft", "graph"];
   const SAY_AFTER = 600; // ms of rest before the verdict is read out, lest every stroke is
 
   function start(root) {
@@ -358,7 +372,11 @@
 
     function decide(q, labels = draw()) {
       const n = model.classNames.length;
-      return { hard: hardVerdict(q, labels, n), soft: softVerdict(q, labels, n) };
+      return {
+        hard: hardVerdict(q, labels, n),
+        soft: softVerdict(q, labels, n),
+        graph: graphVerdict(q, labels, n),
+      };
     }
 
     function say(text) {
@@ -367,7 +385,9 @@
     }
 
     function showLabels() {
-      const { nLabels } = draw();
+      const { nLabels, accuracy } = draw();
+      for (const [rule, value] of Object.entries(accuracy))
+        part(`${rule}-accuracy`).textContent = `${percent(value)} right`;
       const lost = unlabelled(draw(), model.classNames.length);
       part("labels").textContent = plural(nLabels, "label");
       part("share").textContent =
@@ -378,6 +398,7 @@
 
     function showNothing() {
       part("results").hidden = true;
+      for (const rule of RULES) part(rule).textContent = "–";
       part("hint").hidden = false;
       part("seen").replaceChildren();
       say("");
@@ -394,8 +415,7 @@
       const names = model.classNames;
       part("results").hidden = false;
       part("hint").hidden = true;
-      part("hard").textContent = names[verdicts.hard.letter];
-      part("soft").textContent = names[verdicts.soft.letter];
+      for (const rule of RULES) part(rule).textContent = names[verdicts[rule].letter];
       part("hard-reason").textContent = hardReason(model, q, verdicts.hard);
       part("clusters").replaceChildren(
         ...largest(q, BARS).map((c) => componentRow(model, draw(), q, c, verdicts)),
@@ -412,7 +432,7 @@
       );
       say(
         `${state.what}: with ${plural(draw().nLabels, "label")}, hard says ` +
-          `${names[verdicts.hard.letter]}, soft says ${names[verdicts.soft.letter]} ` +
+          `${names[verdicts.hard.letter]}, soft ${names[verdicts.soft.letter]}, graph ${names[verdicts.graph.letter]} ` +
           `(answered in ${milliseconds} ms).`,
       );
     }
@@ -439,6 +459,16 @@
       state.strokes = [];
       state.picked = null;
       canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+      showSoon();
+    }
+
+    /** Take the last stroke back, or what was picked. */
+    function undo() {
+      if (state.strokes.length < 2) return clear();
+      state.strokes.pop();
+      canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+      for (const stroke of state.strokes)
+        stroke.forEach((point, i) => line(stroke[Math.max(0, i - 1)], point));
       showSoon();
     }
 
@@ -509,6 +539,24 @@
       );
     }
 
+    /** A gallery is one stop of the Tab key; arrows, Home and End walk through it. */
+    function walkByArrows(gallery) {
+      const buttons = [...gallery.children];
+      buttons.forEach((node, i) => (node.tabIndex = i ? -1 : 0));
+      gallery.addEventListener("keydown", (event) => {
+        const at = buttons.indexOf(document.activeElement);
+        const columns = getComputedStyle(gallery).gridTemplateColumns.split(" ").length;
+        const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
+        const ends = { Home: 0, End: buttons.length - 1 };
+        if (at < 0 || !(step || event.key in ends)) return;
+        event.preventDefault();
+        event.stopPropagation();
+        const to = step ? Math.min(buttons.length - 1, Math.max(0, at + step)) : ends[event.key];
+        buttons.forEach((node, i) => (node.tabIndex = i === to ? 0 : -1));
+        buttons[to].focus();
+      });
+    }
+
     function offerExample(example) {
       if (!example) return;
       const bytes = unpack(example.image);
@@ -533,6 +581,8 @@
       listenToPen();
       slider.addEventListener("input", showSoon);
       part("clear").addEventListener("click", clear);
+      part("undo").addEventListener("click", undo);
+      for (const name of ["letters", "hesitant"]) walkByArrows(part(name));
       for (const control of root.querySelectorAll("[disabled]")) control.disabled = false;
       root.dataset.state = "ready";
       show();
@@ -542,8 +592,8 @@
         posterior: (pixels) => Array.from(posterior(model, pixels)),
         verdicts(pixels, nLabels) {
           const labels = model.draws.find((draw) => draw.nLabels === nLabels);
-          const { hard, soft } = decide(posterior(model, pixels), labels);
-          return { hard: model.classNames[hard.letter], soft: model.classNames[soft.letter] };
+          const found = decide(posterior(model, pixels), labels);
+          return Object.fromEntries(RULES.map((rule) => [rule, model.classNames[found[rule].letter]]));
         },
         inkOf: (strokes) => Array.from(inkOf(strokes, model.pen, model.imageShape)),
         labelCounts: model.draws.map((draw) => draw.nLabels),
