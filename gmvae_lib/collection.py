@@ -93,7 +93,8 @@ class Collection:
             known = load_embedding(run) if out is not None else None  # of a training resumed
             self.embedding = self.learned = known or self._embedding_of(images)
             if known is None:
-                agreement = agreement_of_views(self.model, images.images)
+                kinds = train_config.views
+                agreement = agreement_of_views(self.model, images.images, kinds=kinds)
                 self.embedding.about["agreement"] = agreement
         return self
 

@@ -10,7 +10,14 @@ from typing import Any, get_args, get_origin
 
 from gmvae_lib.errors import InputError
 
-VIEWS = ("affine", "elastic", "thickness", "intensity")  # kinds of change in views.random_view
+VIEWS = ("affine", "elastic", "thickness", "intensity")  # of handwriting, and by default
+FURTHER_VIEWS = ("crop", "mirror", "turn", "light")  # of other pictures; see views.random_view
+# Kinds of pictures and the changes that leave the content of one alone, from the mildest on.
+VIEWS_OF = {
+    "pen": VIEWS,
+    "photograph": ("crop", "mirror", "light"),
+    "texture": ("crop", "mirror", "turn", "light"),
+}
 PER_COMPONENT = 5  # images that a component needs at least, on average; see preset()
 
 
@@ -170,7 +177,7 @@ class TrainConfig:
     elbo_weight, consistency_weight, contrast_weight
         0 leaves a part out.
     views
-        kinds of random views. Rows of features have one kind of their own
+        kinds of random views (`views.random_view`). Rows of features have one kind of their own
         (`views.corrupted_rows`).
     neighbours
         from epoch ``neighbours_from`` on, the second view shows one of this many nearest
@@ -207,9 +214,10 @@ class TrainConfig:
     def __post_init__(self):
         _check_types(self)
         object.__setattr__(self, "views", tuple(self.views))
-        unknown = [kind for kind in self.views if kind not in VIEWS]
+        known = (*VIEWS, *FURTHER_VIEWS)
+        unknown = [kind for kind in self.views if kind not in known]
         if unknown:
-            raise InputError(f"views: found {unknown[0]!r}, expected some of {', '.join(VIEWS)}")
+            raise InputError(f"views: found {unknown[0]!r}, expected some of {', '.join(known)}")
         for name in ("learning_rate", "prior_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected above 0")

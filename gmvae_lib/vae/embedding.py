@@ -12,6 +12,7 @@ import numpy as np
 from gmvae_lib.data.identity import digest_of
 from gmvae_lib.data.storage import load_tensors, save_tensors
 from gmvae_lib.errors import InputError
+from gmvae_lib.vae.config import VIEWS
 
 FILE = "embedding.safetensors"
 MOST = 200_000  # images whose embedding is kept: as many as a search for all neighbours can take
@@ -169,10 +170,11 @@ def goodness(model, x, features) -> np.ndarray:
     return fit.float().cpu().numpy()
 
 
-def agreement_of_views(model, pictures, seed=0) -> float:
+def agreement_of_views(model, pictures, seed=0, kinds=VIEWS) -> float:
     """How much of q(c|x) two random views of an image share: mean over images, 0 to 1.
 
     sum_c min(q(c|view), q(c|other view)), over up to `SAMPLE` images in even steps.
+    kinds : of the views.
     """
     import torch
 
@@ -184,7 +186,7 @@ def agreement_of_views(model, pictures, seed=0) -> float:
     with torch.no_grad():
         x = as_batch(pictures[rows], model.config).to(model.prior_mean)
         first, second = (
-            model.cluster(model.encoder(flat_view(x, model.config.image_shape, generator)))
+            model.cluster(model.encoder(flat_view(x, model.config.image_shape, generator, kinds)))
             for _ in range(2)
         )
         shared = torch.minimum(first.softmax(1), second.softmax(1)).sum(1)
@@ -287,7 +289,10 @@ def unlike_note(run, model, learned, images, fit=None, share=None) -> str | None
                 f"{share:.0%} of the images are unlike those that the run learned from: the model "
                 f"describes them much worse. {advice}"
             )
-        here, before = agreement_of_views(model, images.images), learned.about["agreement"]
+        here, before = (
+            agreement_of_views(model, images.images, kinds=run.train_config.views),
+            learned.about["agreement"],
+        )
         seen = np.minimum([len(images), len(learned)], SAMPLE)
         if here < min(LESS_AGREEMENT * before, before - 1.5 * np.sqrt((1 / seen).sum())):
             return (

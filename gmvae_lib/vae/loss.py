@@ -28,7 +28,7 @@ def draws(
     found: dict[str, torch.Tensor] = {}
     if not generative and (config.consistency_weight or config.contrast_weight):
         for view in ("first", "second"):
-            numbers = draw_view(n, model.image_shape, generator)
+            numbers = draw_view(n, model.image_shape, generator, config.views)
             found |= {f"{view}.{name}": value for name, value in numbers.items()}
     if generative or config.elbo_weight:
         found["noise"] = draw(torch.randn, noise_shape(model, n), generator)
