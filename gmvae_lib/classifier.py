@@ -17,18 +17,14 @@ from sklearn.base import (
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    assert_all_finite,
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from gmvae_lib.collection import DECODERS, Collection
+from gmvae_lib.data.features import FeatureSet, features_note, shown
 from gmvae_lib.data.image_set import ImageSet
 from gmvae_lib.data.images import DATASETS, load_images, reading_notes, reading_rule
 from gmvae_lib.data.labels import LabelTable, read_labels
-from gmvae_lib.data.missing import has_label, plain_labels
+from gmvae_lib.data.missing import checked_labels, has_label
 from gmvae_lib.data.outputs import output_path, write_text
 from gmvae_lib.data.scaling import Rows, Scale
 from gmvae_lib.data.shards import ShardedImages
@@ -38,7 +34,7 @@ from gmvae_lib.vae.config import PER_COMPONENT
 from gmvae_lib.vae.embedding import unlike
 from gmvae_lib.vae.runs import load_run, save_run
 
-IMAGES = (ImageSet, ShardedImages)
+IMAGES = (ImageSet, ShardedImages, FeatureSet)
 
 
 class GMVAEClassifier(
@@ -64,12 +60,18 @@ class GMVAEClassifier(
     n_components : int, optional
         K. By default 100, or a fifth of the rows, if that is less; a larger number than that is
         reduced, with a warning.
-    preset : {"quick", "best", "paper"}
-        See `config.preset`; "best" is larger and takes longer.
+    preset : {"auto", "quick", "best", "features", "paper"}
+        See `config.preset`; "best" is larger and takes longer. "auto" chooses one, K and the kind
+        of random views without labels (`vae.automatic`); ``chosen_`` says what and why.
     likelihood : {"auto", "bernoulli", "gaussian"}
     decoder : {"neighbours", "graph", "soft", "hard", "bayes"}
         How labels name clusters. "neighbours" also asks the ten nearest rows
         (`neighbours.NeighbourDecoder`); the others see q(c|x) alone.
+    features : str or function, optional
+        What stands in front of the model, frozen: the name of a pretrained network, the path of an
+        .npz or .npy with features of the pictures (`data.features.file_features`), or a function
+        from uint8 pictures [B, H, W, 3] to [B, D]. X is then pictures, with preset="features" or
+        "auto".
     epochs : int, optional
         Instead of the preset's, which grow where the rows are few.
     random_state : int, RandomState or None
@@ -82,6 +84,7 @@ class GMVAEClassifier(
     ----------
     n_components_ : int, K in use
     run_ : Run, the trained model with its configuration and history
+    chosen_ : str, what the preset "auto" chose and why; else None
     collection_ : Collection, the training rows as the model sees them
     posterior_ : float32 [N, K], q(c|x) of the training rows
     features_ : float32 [N, F], the encoder's features of them
@@ -114,6 +117,7 @@ class GMVAEClassifier(
         preset="quick",
         likelihood="auto",
         decoder="neighbours",
+        features=None,
         epochs=None,
         random_state=0,
         device=None,
@@ -123,6 +127,7 @@ class GMVAEClassifier(
         self.preset = preset
         self.likelihood = likelihood
         self.decoder = decoder
+        self.features = features
         self.epochs = epochs
         self.random_state = random_state
         self.device = device
@@ -139,7 +144,7 @@ class GMVAEClassifier(
         images = self._read(X, fitting=True)
         if y is not None:
             check_consistent_length(images, y)
-            labelled, labels = np.flatnonzero(has_label(y)), _classes(y)
+            labelled, labels = np.flatnonzero(has_label(y)), checked_labels(y)
             if getattr(y, "ndim", 1) == 2:
                 _warn(
                     "A column-vector y was passed when a 1d array was expected",
@@ -157,7 +162,8 @@ class GMVAEClassifier(
             seed = check_random_state(seed).randint(2**31 - 1)
         likelihood = self.likelihood
         if likelihood == "auto":
-            likelihood = "gaussian" if self._scale.standardised else "bernoulli"
+            standardised = self._scale.standardised or self.features is not None
+            likelihood = "gaussian" if standardised else "bernoulli"
         self.collection_ = Collection.train(
             *(images, self.preset, None if K is None else int(K), self.epochs, likelihood),
             **{"device": self.device, "progress": self._progress, "seed": int(seed)},
@@ -199,7 +205,7 @@ class GMVAEClassifier(
         if not has_label(y).all():
             raise InputError("y: found a row without a label; expected a label for every row")
         self.collection_.decoder = self.decoder
-        self.collection_.set_labels(labels, _classes(y), at_random, marked)
+        self.collection_.set_labels(labels, checked_labels(y), at_random, marked)
         return self
 
     def suggest(self, n=None, random=0, seed=0) -> pd.DataFrame:
@@ -258,7 +264,7 @@ class GMVAEClassifier(
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight)[known]
         predicted = self.predict(X)[known]
-        return float(accuracy_score(_classes(y), predicted, sample_weight=sample_weight))
+        return float(accuracy_score(checked_labels(y), predicted, sample_weight=sample_weight))
 
     def report(self, path, images=None, force=False):
         """Write a page on what the labels are worth; return its path.
@@ -275,8 +281,10 @@ class GMVAEClassifier(
         path = output_path(path, "report", "path", force=force)
         images = self._pictures(images)
         source = images.provenance["source"]
+        note = features_note(self.run_.provenance.get("data", {}))
         page = report_page(
-            images, self.collection_.findings(), self.run_.path, source, "labels.csv"
+            *(images, self.collection_.findings(), self.run_.path, source, "labels.csv"),
+            notes=[note] if note else (),
         )
         write_text(path, page)
         return path
@@ -303,6 +311,8 @@ class GMVAEClassifier(
             run = replace(run)
             save_run(run, path)
         parameters = self.get_params(deep=False)
+        if callable(self.features):
+            parameters["features"] = None  # it has to be given again
         if not isinstance(self.random_state, int | np.integer | None):
             parameters["random_state"] = run.train_config.seed
         about = {
@@ -351,6 +361,7 @@ class GMVAEClassifier(
     # ---- parts -------------------------------------------------------------------------------
 
     run_ = property(lambda self: self.collection_.run)
+    chosen_ = property(lambda self: self.collection_.chosen)
     posterior_ = property(lambda self: self.collection_.embedding.q)
     features_ = property(lambda self: self.collection_.embedding.features)
     neighbours_ = property(lambda self: self.collection_.embedding.neighbours)
@@ -402,6 +413,11 @@ class GMVAEClassifier(
         """X as a set of images, or of rows on the model's scale; see the class."""
         if isinstance(X, str | os.PathLike):
             X = self._load(X, fitting)
+        learned = None if fitting else self.run_.provenance.get("data", {})
+        if self.features is not None or "features" in (learned or {}):
+            from gmvae_lib.vae.pretrained import pictures_with_features
+
+            X = pictures_with_features(X, self.features, learned, self.device, self._progress)
         if not isinstance(X, IMAGES):
             X = validate_data(
                 *(self, X),
@@ -432,6 +448,10 @@ class GMVAEClassifier(
         """Images of a file or folder, read as those were that the run learned from."""
         learned = {} if fitting else self.run_.provenance.get("data", {})
         rule = {} if fitting else reading_rule(self.run_.config.image_shape, learned)
+        if fitting and self.features is not None:
+            from gmvae_lib.vae.pretrained import side_of
+
+            rule = {"size": side_of(self.features), "colour": True}
         name = os.fspath(source) in DATASETS
         images = load_images(source if name else expanded(source, "X"), **rule)
         for note in reading_notes(images, learned):
@@ -440,15 +460,20 @@ class GMVAEClassifier(
 
     def _pictures(self, images=None) -> ImageSet:
         """The training images in their order, to be looked at."""
-        if len(self.run_.config.image_shape) == 1:
+        learned = self.run_.provenance.get("data", {})
+        if len(self.run_.config.image_shape) == 1 and "features" not in learned:
             raise InputError("report: found rows of features, expected images, which it shows")
         if images is None:
             images = self._images
         if images is None:
-            images = self.run_.provenance.get("data", {}).get("source", "an array")
+            images = learned.get("source", "an array")
             if images not in DATASETS and not os.path.exists(images):
                 raise InputError(f"images: found none at {images!r}, expected report(path, images)")
-        return self.collection_.shown(self._read(images))
+        if "features" in learned and isinstance(images, str | os.PathLike):
+            return self.collection_.shown(self._load(images, fitting=False))
+        return self.collection_.shown(
+            shown(images) if "features" in learned else self._read(images)
+        )
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "collection_")
@@ -465,21 +490,6 @@ class GMVAEClassifier(
         tags.target_tags.required = False
         tags.transformer_tags.preserves_dtype = []  # q is float32 whatever X
         return tags
-
-
-def _classes(y):
-    """The labels in y: whole numbers, truth values or texts."""
-    labels = plain_labels(y)
-    if not len(labels) and getattr(y, "dtype", None) in (np.float32, np.float64) and len(y):
-        if np.isnan(y).all():
-            raise InputError("y: found nothing but NaN, expected labels, or y=None for none")
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "backslashreplace")
-    if labels.dtype.kind == "f":
-        assert_all_finite(labels, input_name="y")
-        if (labels != np.rint(labels)).any():
-            raise InputError("y: Unknown label type: continuous; expected classes")
-    return labels
 
 
 def _usable(device) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gmvae_lib import __version__, commands
 from gmvae_lib.errors import InputError, one_line
-from gmvae_lib.vae.config import PRESETS
+from gmvae_lib.vae.config import AUTO, PRESETS
 
 DATASETS = ("emnist-letters", "mnist", "rendered-letters")
 DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
@@ -257,10 +257,21 @@ def _parser(more=()) -> argparse.ArgumentParser:
     return parser
 
 
+def _with_features(sub, what):
+    sub.add_argument(
+        "--features",
+        type=str,
+        metavar="WHICH",
+        help=f"{what}: efficientnet-lite0, a model of torchvision such as resnet18, or an .npz "
+        "with `features` and `paths` of the pictures (.npy: with a .txt of paths beside it)",
+    )
+
+
 def _on_images(sub, required=False):
     which = "" if required else " (default: those that the run learned from)"
     sub.add_argument("--run", type=path, help="folder that train wrote")
     sub.add_argument("--images", type=images, metavar="PATH", help=IMAGES_HELP + which)
+    _with_features(sub, "of these images (default: where the run had its own from)")
 
 
 def _with_labels(sub):
@@ -297,7 +308,13 @@ def _add_commands(command) -> None:
         needed=("data", "out"),
     )
     sub.add_argument("--data", type=images, metavar="PATH", help=IMAGES_HELP)
-    sub.add_argument("--preset", choices=PRESETS, default="best", help="default: best")
+    sub.add_argument(
+        "--preset",
+        choices=(AUTO, *PRESETS),
+        help="auto chooses one, with K and the kind of random views, without labels (default: "
+        "best; with --features: features)",
+    )
+    _with_features(sub, "what stands in front of the model, frozen")
     sub.add_argument("-o", "--out", type=path, metavar="RUN", help="folder of the run, new")
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUN")
     sub.add_argument("--epochs", type=whole_number(1), help="instead of the preset's")

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from gmvae_lib.data.features import shown
 from gmvae_lib.data.identity import identity_columns, is_set, known_rows, match_labels, printable
 from gmvae_lib.data.image_set import ImageSet
 from gmvae_lib.data.labels import guard
@@ -21,7 +22,7 @@ from gmvae_lib.label.choosing import label_queue
 from gmvae_lib.label.decoding import decoders
 from gmvae_lib.label.neighbours import NEIGHBOURS, neighbour_decoder, smooth_posterior
 from gmvae_lib.report.findings import Findings, examine, random_temperature
-from gmvae_lib.vae.config import preset, with_components
+from gmvae_lib.vae.config import AUTO, preset, with_components
 from gmvae_lib.vae.embedding import (
     MOST,
     Embedding,
@@ -58,7 +59,10 @@ class Collection:
     marked_ : {row: reason}, images with a mark in place of a label
     decoder_, classes_ : the fitted decoder, and array [C]
     label_distributions_ : [N, C], p(l|x), transductive
+    chosen : what the preset "auto" chose in this training, and why; else None
     """
+
+    chosen: str | None = None
 
     def __init__(
         self, run, embedding=None, learned=None, decoder="neighbours", device=None, progress=False
@@ -75,12 +79,20 @@ class Collection:
 
         Parameters
         ----------
-        name : of the preset. K, epochs : instead of the preset's.
+        name : of the preset, or "auto" (`automatic.choose`). K, epochs : instead of the preset's.
         changes : further fields of `TrainConfig`
         """
         from gmvae_lib.vae.distributed import share
         from gmvae_lib.vae.training import fit
 
+        chosen = None
+        if name == AUTO:
+            from gmvae_lib.vae.automatic import choose
+
+            seed = changes.get("seed", 0)
+            chosen = choose(images, seed, out, resume, device, progress)
+            name, K = chosen.preset, chosen.K if K is None else K
+            changes = {"views": chosen.views} | changes
         model_config, train_config = preset(
             name, len(images), epochs, image_shape=images.images.shape[1:], **changes
         )
@@ -89,6 +101,7 @@ class Collection:
         model_config = replace(model_config, likelihood=likelihood)
         run = fit(images, model_config, train_config, out, resume, device=device, progress=progress)
         self = cls(run, device=device, progress=progress)
+        self.chosen = None if chosen is None else chosen.sentence
         if out is None or (share().first and len(images) <= MOST):
             known = load_embedding(run) if out is not None else None  # of a training resumed
             self.embedding = self.learned = known or self._embedding_of(images)
@@ -330,7 +343,7 @@ class Collection:
                 f"images: found {np.count_nonzero(order >= 0)} of the {len(order)} images that the "
                 "run learned from, expected all of them"
             )
-        pictures = images.images[order]
+        pictures = shown(images).images[order]
         if pictures.dtype != np.uint8:
             pictures = np.rint(pictures * 255).astype(np.uint8)
         extra = {name: column[order] for name, column in getattr(images, "extra", {}).items()}

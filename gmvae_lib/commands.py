@@ -14,7 +14,15 @@ from gmvae_lib.errors import InputError
 def train(args) -> None:
     """Train without labels and write the run's folder."""
     rule = {"size": args.size, "colour": args.colour, "transpose": args.transpose}
+    if args.features:
+        from gmvae_lib.vae.pretrained import VIEWS_KEPT, side_of, with_features
+
+        size = side_of(args.features) if args.size is None else args.size
+        rule |= {"size": size, "colour": True}
     images = load(args, args.data, rule)
+    if args.features:
+        device = checked_device(args.device)
+        images = with_features(images, args.features, VIEWS_KEPT, device, progress())
     if args.k is not None and args.k > len(images):
         raise InputError(
             f"--k: found {args.k} components, expected at most {len(images)}, the number of images "
@@ -29,9 +37,10 @@ def train(args) -> None:
     with processes(device) as share:
         collection = Collection.train(
             images,
-            args.preset,
+            args.preset or ("features" if args.features else "best"),
             args.k,
             args.epochs,
+            "gaussian" if args.features else "bernoulli",
             out=args.out,
             resume=args.resume,
             device=device,
@@ -42,8 +51,11 @@ def train(args) -> None:
         return
     if collection.embedding is not None:
         seed = changes.get("seed", 0)
-        parameters = {"preset": args.preset, "epochs": args.epochs, "random_state": seed}
-        collection.save({"parameters": parameters | {"n_components": collection.run.config.K}})
+        parameters = {"preset": args.preset or "best", "epochs": args.epochs, "random_state": seed}
+        parameters |= {"n_components": collection.run.config.K, "features": args.features}
+        collection.save({"parameters": parameters})
+    if collection.chosen:
+        say(f"{args.out}: chose {collection.chosen}")
     config = collection.run.train_config
     further = f" and {config.generative_epochs} of the decoder" if config.generative_epochs else ""
     say(f"{args.out}: trained for {config.epochs} epochs{further} on {len(images)} images")
@@ -115,7 +127,9 @@ def suggest(args) -> None:
             collection.decoder = "neighbours" if len(images) > 1 else "soft"
             collection.set_labels(rows, y)
             guesses = collection.classes_[collection.label_distributions_.argmax(axis=1)]
-        write_text(page, label_page(images, queue, known, guesses))
+        from gmvae_lib.data.features import shown
+
+        write_text(page, label_page(shown(images), queue, known, guesses))
         say(f"{page}: open it in a browser to label them")
     if out:
         write_table(out, table, run.path)
@@ -154,6 +168,7 @@ def predict(args) -> None:
 def report(args) -> None:
     """Write a page on what the labels make of the images, and how good that is."""
     out = output(args, args.out, "report", args.labels)
+    from gmvae_lib.data.features import features_note, shown
     from gmvae_lib.data.identity import known_rows
     from gmvae_lib.data.images import reading_notes
     from gmvae_lib.data.labels import read_labels
@@ -168,8 +183,12 @@ def report(args) -> None:
     findings = collection.findings()
     notes = reading_notes(images, learned_from(run))
     notes += [note for note in [collection.unlike_note(images)] if note]
+    seen = [note for note in [features_note(learned_from(run))] if note]
     known = known_rows(labels, images, learned_from(run))
-    page = report_page(images, findings, args.run, args.images, args.labels, notes, known)
+    shown_notes = [*seen, *notes]
+    page = report_page(
+        shown(images), findings, args.run, args.images, args.labels, shown_notes, known
+    )
     write_text(out, page)
     say(f"{out}: {accuracy_sentence(findings.accuracy)}")
     warn(*args.notes, *notes, *findings.warnings)
@@ -215,7 +234,24 @@ def run_and_images(args, required=False):
             )
         args.images = source if source in DATASETS else Path(source)
     rule = reading_rule(run.config.image_shape, learned)
-    return run, load(args, args.images, rule, learned)
+    images = load(args, args.images, rule, learned)
+    return run, images if "features" not in learned else with_learned(args, images, learned)
+
+
+def with_learned(args, images, learned):
+    """Pictures with features of the kind that a run learned from, made once they are needed."""
+    from gmvae_lib.data.features import LaterFeatures
+
+    about = learned["features"]
+    features = getattr(args, "features", None) or about.get("source", about["name"])
+
+    def make(pictures):
+        from gmvae_lib.vae.pretrained import pictures_with_features
+
+        device = checked_device(args.device)
+        return pictures_with_features(pictures, features, learned, device, progress())
+
+    return LaterFeatures(images, make)
 
 
 def learned_from(run) -> dict:

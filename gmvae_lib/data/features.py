@@ -1,5 +1,6 @@
 """Pictures with features that another network, or a file, gives for them."""
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,27 @@ class FeatureSet:
     extra = property(lambda self: self.pictures.extra)
 
 
+class LaterFeatures(FeatureSet):
+    """A `FeatureSet` whose features are made when somebody asks for them.
+
+    make : function of the pictures that gives their `FeatureSet`.
+    """
+
+    def __init__(self, pictures: ImageSet, make):
+        self.pictures, self._make = pictures, make
+        self.provenance = pictures.provenance
+
+    @cached_property
+    def _made(self) -> FeatureSet:
+        return self._make(self.pictures)
+
+    images = property(lambda self: self._made.images)
+    bank = property(lambda self: self._made.bank)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
 def at_length(rows) -> np.ndarray:
     """Rows [..., D] as float32, each at length sqrt(D); rows of nothing but 0 stay."""
     rows = np.asarray(rows, dtype=np.float32)
@@ -73,6 +95,43 @@ def at_length(rows) -> np.ndarray:
 def shown(images):
     """The pictures of a `FeatureSet`; any other set as it is."""
     return images.pictures if isinstance(images, FeatureSet) else images
+
+
+def features_note(learned: dict) -> str | None:
+    """A sentence on the features that a model saw, by the provenance of its pictures.
+
+    Examples
+    --------
+    >>> features_note({"features": {"name": "resnet18", "dimension": 512, "side": 224}})
+    'The model saw 512 features of each picture from resnet18 (224 x 224 pixels), not its pixels.'
+    """
+    about = learned.get("features")
+    if not about:
+        return None
+    side = f" ({about['side']} x {about['side']} pixels)" if "side" in about else ""
+    return (
+        f"The model saw {about['dimension']} features of each picture from {about['name']}{side}, "
+        "not its pixels."
+    )
+
+
+def require_same(images: FeatureSet, learned: dict) -> None:
+    """Refuse features that are not of the kind that a run learned from.
+
+    learned : the provenance of the images of the run.
+    """
+    here, there = images.provenance["features"], learned["features"]
+    if here["dimension"] != there["dimension"]:
+        raise InputError(
+            f"features: found {here['dimension']} from {here['name']}, expected "
+            f"{there['dimension']} as from {there['name']}, which the run learned from"
+        )
+    same = all(here.get(key) == there.get(key) for key in ("name", "side", "sha256"))
+    if ("side" in here or "side" in there) and not same:
+        raise InputError(
+            f"features: found those of {here['name']}, expected those of {there['name']} with the "
+            "same weights, which the run learned from"
+        )
 
 
 def is_file(features) -> bool:

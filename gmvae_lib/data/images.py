@@ -234,11 +234,13 @@ def reading_rule(image_shape, provenance) -> dict:
     >>> rule["size"], rule["colour"], rule["scale"]
     ((28, 28), False, 'auto')
     """
+    reading = provenance.get("reading", {})
+    if "features" in provenance:  # of pictures of that shape
+        image_shape = tuple(reading.get("shape", provenance["shape"][1:]))
     if len(image_shape) not in (2, 3):
         raise InputError(
             f"run: found one trained on rows of {image_shape[0]} features; expected on images"
         )
-    reading = provenance.get("reading", {})
     transposed = bool(provenance.get("transposed"))
     # runs from before there was a reading: only IDX files were transposed, only pictures inverted
     kind = reading.get("kind", "named")

@@ -85,3 +85,20 @@ def _plain_array(y) -> tuple[np.ndarray, np.ndarray]:
     if y.ndim != 1:
         raise InputError(f"y: found shape {list(y.shape)}, expected one label a row, [N]")
     return y, masked
+
+
+def checked_labels(y):
+    """The labels in y, array [n]: whole numbers, truth values or texts; else an InputError."""
+    from sklearn.utils.validation import assert_all_finite
+
+    labels = plain_labels(y)
+    if not len(labels) and getattr(y, "dtype", None) in (np.float32, np.float64) and len(y):
+        if np.isnan(y).all():
+            raise InputError("y: found nothing but NaN, expected labels, or y=None for none")
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "backslashreplace")
+    if labels.dtype.kind == "f":
+        assert_all_finite(labels, input_name="y")
+        if (labels != np.rint(labels)).any():
+            raise InputError("y: Unknown label type: continuous; expected classes")
+    return labels

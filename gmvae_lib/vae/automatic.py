@@ -1,15 +1,31 @@
-"""What the preset "auto" chooses without labels: the kind of random views, and K."""
+"""What the preset "auto" chooses without labels: preset, K, and the kind of random views."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from gmvae_lib.vae.config import VIEWS_OF, preset, with_components
+from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.errors import InputError
+from gmvae_lib.vae.config import MADE_FOR, VIEWS, VIEWS_OF, preset, with_components
 
 SAMPLE = 2_500  # pictures of a trial
 STEPS = 150  # of a trial
 ENOUGH = 0.9  # of the largest agreement
 PER_COMPONENT, FEWEST, LARGEST = 50, 20, 100  # pictures a component; limits of K
+MANY = 20_000  # pictures from which "best" is trained
+FILE = "auto.json"  # in the folder of a run
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen: name of the ``preset``, ``K``, ``views``, and a ``sentence`` on why."""
+
+    preset: str
+    K: int
+    views: tuple[str, ...]
+    sentence: str
 
 
 def components(n: int) -> int:
@@ -21,6 +37,61 @@ def components(n: int) -> int:
     [20, 36, 100, 100]
     """
     return max(FEWEST, min(LARGEST, n // PER_COMPONENT))
+
+
+def choose(images, seed=0, out=None, resume=False, device=None, progress=False) -> Choice:
+    """Choose how to train on images, or on features of them, without a label.
+
+    The kind of random views is that of `choose_views`, found by three short trials. Features have
+    views of their own and the preset "features"; 20,000 images and more get "best", fewer "quick".
+
+    Parameters
+    ----------
+    images : ImageSet, FeatureSet, or any object with ``images`` [N, ...]
+    out, resume : folder of the run. The choice is kept there, and a training that resumes keeps it.
+    """
+    from gmvae_lib.vae.training import refuse_used
+
+    pictures = images.images
+    n, features = len(pictures), pictures.ndim == 2
+    if out is not None:
+        out = Path(out).expanduser()
+        refuse_used(out, resume)
+        if resume and (out / FILE).is_file():
+            return _stored(out / FILE)
+    if features:
+        K = min(components(n), max(2, n // 5))
+        choice = Choice("features", K, VIEWS, f"preset features and K {K} for {n:,} rows")
+    else:
+        name = "best" if n >= MANY else "quick"
+        K = min(components(n), max(2, n // 5))
+        agreement = agreement_by_kind(pictures, seed, device, progress)
+        kind = choose_views(agreement)
+        found = ", ".join(f"{key} {value:.2f}" for key, value in agreement.items())
+        choice = Choice(
+            *(name, K, VIEWS_OF[kind]),
+            f"views for a {kind}, the strongest within a tenth of the best agreement in nats "
+            f"({found}); preset {name} and K {K} for {n:,} images",
+        )
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(choice), indent=1) + "\n"
+        write_atomically(out / FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    return choice
+
+
+def _stored(path) -> Choice:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["preset"] not in MADE_FOR:
+            raise ValueError(stored["preset"])
+        views, K = tuple(map(str, stored["views"])), int(stored["K"])
+        return Choice(stored["preset"], K, views, str(stored["sentence"]))
+    except (ValueError, TypeError, LookupError) as error:
+        raise InputError(
+            f"{path}: found no choice ({type(error).__name__}: {error}), expected what --preset "
+            "auto wrote; without the file it chooses again"
+        ) from None
 
 
 def choose_views(agreement: dict[str, float]) -> str:
@@ -42,7 +113,7 @@ def choose_views(agreement: dict[str, float]) -> str:
     return [kind for kind in VIEWS_OF if agreement.get(kind, -np.inf) >= enough][-1]
 
 
-def agreement_by_kind(pictures, seed: int = 0, device=None) -> dict[str, float]:
+def agreement_by_kind(pictures, seed=0, device=None, progress=False) -> dict[str, float]:
     """Train a short trial with each kind of views; the mutual information of its clusters, in nats.
 
     It is I(c; c') over two views of that kind, of up to `SAMPLE` pictures in even steps.
@@ -58,7 +129,7 @@ def agreement_by_kind(pictures, seed: int = 0, device=None) -> dict[str, float]:
         batches = max(1, len(some) // training.batch_size)
         training = replace(training, epochs=max(1, STEPS // batches), generative_epochs=0)
         model = with_components(model, min(model.K, components(len(some))))
-        run = fit(some, model, training, device=device)
+        run = fit(some, model, training, device=device, progress=progress)
         found[kind] = mutual_information_of_views(run.model, some, views, seed)
     return found
 

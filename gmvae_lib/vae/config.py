@@ -322,6 +322,15 @@ PRESETS["quick"] = (
 )
 
 
+# for the features of a pretrained network (`pretrained`); neighbours from half of the epochs on
+PRESETS["features"] = (
+    replace(PRESETS["best"][0], decoder_hidden=(512,)),
+    replace(PRESETS["quick"][1], neighbours=10, neighbours_from=15, neighbours_every=10),
+)
+MADE_FOR["features"] = MADE_FOR["quick"]
+AUTO = "auto"  # `automatic.choose` makes it one of the others
+
+
 def preset(
     name: str,
     n_images: int | None = None,
@@ -334,7 +343,7 @@ def preset(
     Parameters
     ----------
     name
-        of the preset: "paper", "paper-relu", "best", "large" or "quick".
+        of the preset: "paper", "paper-relu", "best", "large", "quick" or "features".
     n_images
         images to train on. Fewer than the preset was made for get more epochs, so that the
         training has as many steps: clusters form after a number of steps, not of epochs. And K

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gmvae_lib.data.features import FeatureSet, file_features, is_file
+from gmvae_lib.data.features import FeatureSet, file_features, is_file, require_same
 from gmvae_lib.data.image_set import ImageSet
 from gmvae_lib.data.readers import DEFAULT_DATA_DIR
 from gmvae_lib.data.storage import digest_of, file_digest, load_tensors, save_tensors
@@ -226,6 +226,35 @@ def with_features(
             pass  # the cache spares time, nothing else
     tensors, about = found
     return FeatureSet(images, tensors["features"], about, tensors["bank"] if bank else None)
+
+
+def pictures_with_features(X, features, learned=None, device=None, progress=False) -> FeatureSet:
+    """`with_features` of pictures, with a bank; or like those that a run learned from.
+
+    Parameters
+    ----------
+    X : ImageSet, FeatureSet, or array of images [N, H, W] or [N, H, W, 3], uint8 or in [0, 1]
+    features : as in `with_features`; None is refused
+    learned : the provenance of a run's images, whose kind of features is then asked for
+    """
+    if isinstance(X, FeatureSet):
+        return X
+    if features is None:
+        name = (learned or {}).get("features", {}).get("name", "a network")
+        raise InputError(
+            f"features: found None, expected those that the run learned from, of {name}"
+        )
+    if learned is not None and "features" not in learned:
+        raise InputError("features: found some, expected None as the run learned from")
+    if not isinstance(X, ImageSet):
+        X = np.asarray(X)
+        if X.dtype.kind == "f" and X.min(initial=0) >= 0 and X.max(initial=0) <= 1:
+            X = np.rint(X * 255).astype(np.uint8)
+        X = ImageSet(X)
+    found = with_features(X, features, VIEWS_KEPT if learned is None else 0, device, progress)
+    if learned is not None:
+        require_same(found, learned)
+    return found
 
 
 def cache_folder() -> Path:

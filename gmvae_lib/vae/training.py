@@ -55,7 +55,8 @@ def fit(
 
     Parameters
     ----------
-    images : ImageSet, or array ``[N, *image_shape]``: `model.as_pixels` says what it may hold.
+    images : ImageSet, or array ``[N, *image_shape]``: `model.as_pixels` says what it may hold; or
+        a `FeatureSet`, of whose bank the second views are, if it has one.
     out : folder of the run: checkpoints while training, the finished run in the end.
     resume : go on from the checkpoint in ``out``; start anew when there is none.
     device : "cpu", "cuda", ...; by default the fastest there is (`device.default_device`).
@@ -96,7 +97,9 @@ def fit(
                 held.enter_context(exclusive(out))
                 remove_leftovers(out)
         trainer = Trainer(
-            pictures, model_config, train_config, device, graphed=False if eager else None
+            *(pictures, model_config, train_config, device),
+            graphed=False if eager else None,
+            bank=getattr(images, "bank", None),
         )
         if start.path is not None:
             checkpoints.load(trainer, start.path, provenance)
@@ -143,8 +146,8 @@ def _check(pictures, model_config, train_config) -> None:
         )
 
 
-def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
-    """Refuse to overwrite; return the run when ``out`` already holds it, finished."""
+def refuse_used(out, resume) -> bool:
+    """Refuse a folder that cannot take a training; say whether it holds a finished one."""
     if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
         found = "a folder that cannot be written to" if out.is_dir() else "a file"
         raise InputError(f"{out}: found {found}, expected a folder to write the run to")
@@ -152,6 +155,12 @@ def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
     if not resume and (finished or (out / CHECKPOINT).is_file()):
         state = "a finished run" if finished else "an unfinished training"
         raise InputError(f"{out}: found {state}, expected a new folder, or --resume to go on")
+    return finished
+
+
+def _prepare(out, resume, model_config, train_config, provenance) -> Run | None:
+    """Refuse to overwrite; return the run when ``out`` already holds it, finished."""
+    finished = refuse_used(out, resume)
     if finished:
         run = load_run(out)
         require_same(
@@ -172,10 +181,10 @@ class Trainer:
 
     `run` goes through the steps that are left and `result` is what came of them; between two of its
     blocks, other trainers may run theirs on the same GPU. graphed : whether blocks of steps run as
-    CUDA graphs; by default on a GPU, in one process.
+    CUDA graphs; by default on a GPU, in one process. bank : float [N, V, P], views of each picture.
     """
 
-    def __init__(self, pictures, model_config, config, device, graphed=None):
+    def __init__(self, pictures, model_config, config, device, graphed=None, bank=None):
         self.config, self.device, self.share = config, torch.device(device), share()
         on_gpu = self.device.type == "cuda"
         self.graphed = self.share.world == 1 and (on_gpu if graphed is None else graphed)
@@ -201,6 +210,10 @@ class Trainer:
         self.generator = torch.Generator(self.device if on_gpu else "cpu")
         read = partial(as_pixels, config=model_config)
         self.images = Rows(pictures, self.device, read)
+        self.n_views, self.bank = 0, None
+        if bank is not None and bank.shape[1]:
+            self.n_views = bank.shape[1]
+            self.bank = Rows(bank.reshape(-1, *bank.shape[2:]), self.device, read)
         self.loss = Loss(self.model, config, self.share)
         self.objective: torch.nn.Module = self.loss
         self.stream, self.block = None, 1
@@ -288,10 +301,16 @@ class Trainer:
         if generative:
             q, features = (part.take(mine, on_device) for part in self.known)
             batch |= {"q": q, "features": features}
-        elif self.neighbours is not None:
-            # the second view shows a near neighbour of each image
-            choice = rng.integers(self.neighbours.shape[1], size=len(rows))
-            batch["other"] = self.images.take(self.share.of(self.neighbours[rows, choice]))
+        elif self.neighbours is not None or self.bank is not None:
+            # the second view shows a near neighbour of each image, or another view of either
+            other, source = rows, self.images
+            if self.neighbours is not None:
+                choice = rng.integers(self.neighbours.shape[1], size=len(rows))
+                other = self.neighbours[rows, choice]
+            if self.bank is not None:
+                source = self.bank
+                other = other * self.n_views + rng.integers(self.n_views, size=len(rows))
+            batch["other"] = source.take(self.share.of(other))
         drawn = draws(self.model.config, self.config, len(mine), generator, generative)
         batch |= {name: value.to(self.device) for name, value in drawn.items()}
         if self.rates is not None:
