@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from gmvae_lib.study.rivals import TransductiveClassifier
+from gmvae_lib.vae.config import VIEWS
 from gmvae_lib.vae.device import default_device, fast_bf16
-from gmvae_lib.vae.views import random_view
+from gmvae_lib.vae.views import as_planes, random_view
 
 LEARNING_RATE, WEIGHT_DECAY, BATCH = 2e-3, 1e-4, 100  # the rates are the GMVAE's
 STEPS, FEW, MOST_STEPS = 1000, 1500, 4000
@@ -38,18 +39,21 @@ class ConvolutionalNetwork(ClassifierMixin, BaseEstimator):
     ----------
     config : GMVAEConfig, for the shape of images and encoder.
     steps : of Adam, each on 100 views. seed : of weights, batches and views.
+    views : kinds of random views (`views.random_view`).
     """
 
-    def __init__(self, config, steps=STEPS, seed=0):
+    def __init__(self, config, steps=STEPS, seed=0, views=VIEWS):
         self.config = config
         self.steps = steps
         self.seed = seed
+        self.views = views
 
     def fit(self, X, y):
-        """Fit on pixels X, float [n, H*W] in [0, 1], and labels y [n]."""
+        """Fit on pixels X, float [n, P] in [0, 1], and labels y [n]."""
         self.classes_, index = np.unique(y, return_inverse=True)
         network = _new_network(self.config, len(self.classes_), self.seed)
-        self.network_ = _learn(network, self.config.image_shape, X, index, self.steps, self.seed)
+        shape, views = self.config.image_shape, self.views
+        self.network_ = _learn(network, shape, X, index, self.steps, self.seed, views=views)
         return self
 
     def predict(self, X):
@@ -178,7 +182,7 @@ def _with_head(model, n_classes, seed):
 
 
 def _planes(pixels, shape, device):
-    return torch.from_numpy(pixels).to(device).view(-1, 1, *shape)
+    return as_planes(torch.from_numpy(pixels).to(device), shape)
 
 
 def _optimizer(network, steps):
@@ -197,8 +201,8 @@ def _advance(loss, optimizer, schedule):
     schedule.step()
 
 
-def _learn(network, shape, pixels, target, steps, seed, among=None):
-    """Train a network on random views of pixels [n, H*W], or of some rows of them, in place."""
+def _learn(network, shape, pixels, target, steps, seed, among=None, views=VIEWS):
+    """Train a network on random views of pixels [n, P], or of some rows of them, in place."""
     device = default_device()
     network.to(device).train()
     generator = torch.Generator().manual_seed(seed)
@@ -206,7 +210,8 @@ def _learn(network, shape, pixels, target, steps, seed, among=None):
     optimizer, schedule = _optimizer(network, steps)
     for _ in range(steps):
         rows = among[torch.randint(len(among), (BATCH,), generator=generator).numpy()]
-        view = random_view(_planes(pixels[rows], shape, device), generator).flatten(1)
+        view = random_view(_planes(pixels[rows], shape, device), generator, views)
+        view = view.permute(0, 2, 3, 1).flatten(1) if len(shape) == 3 else view.flatten(1)
         wanted = torch.from_numpy(target[rows]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device)):
             loss = F.cross_entropy(network(view), wanted)

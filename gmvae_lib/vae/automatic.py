@@ -9,6 +9,7 @@ import numpy as np
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.vae.config import MADE_FOR, VIEWS, VIEWS_OF, preset, with_components
+from gmvae_lib.vae.config import PER_COMPONENT as AT_LEAST
 
 SAMPLE = 2_500  # pictures of a trial
 STEPS = 150  # of a trial
@@ -31,12 +32,14 @@ class Choice:
 def components(n: int) -> int:
     """K for n pictures: one component for each fifty, at least 20 and at most 100.
 
+    Of very few pictures, a fifth.
+
     Examples
     --------
-    >>> [components(n) for n in (600, 1800, 5000, 100_000)]
-    [20, 36, 100, 100]
+    >>> [components(n) for n in (60, 600, 1800, 5000, 100_000)]
+    [12, 20, 36, 100, 100]
     """
-    return max(FEWEST, min(LARGEST, n // PER_COMPONENT))
+    return min(max(FEWEST, min(LARGEST, n // PER_COMPONENT)), max(2, n // AT_LEAST))
 
 
 def choose(images, seed=0, out=None, resume=False, device=None, progress=False) -> Choice:
@@ -60,11 +63,11 @@ def choose(images, seed=0, out=None, resume=False, device=None, progress=False) 
         if resume and (out / FILE).is_file():
             return _stored(out / FILE)
     if features:
-        K = min(components(n), max(2, n // 5))
+        K = components(n)
         choice = Choice("features", K, VIEWS, f"preset features and K {K} for {n:,} rows")
     else:
         name = "best" if n >= MANY else "quick"
-        K = min(components(n), max(2, n // 5))
+        K = components(n)
         agreement = agreement_by_kind(pictures, seed, device, progress)
         kind = choose_views(agreement)
         found = ", ".join(f"{key} {value:.2f}" for key, value in agreement.items())

@@ -201,7 +201,7 @@ def with_features(
     if not len(images):
         raise InputError("images: found none, expected at least one")
     if callable(features):
-        computed = _embedded(images, _of_function(features), bank, torch.device("cpu"), progress)
+        computed = embedded(images, _of_function(features), bank, torch.device("cpu"), progress)
         return FeatureSet(
             images, computed[0], {"name": "a function"}, computed[1] if bank else None
         )
@@ -216,7 +216,7 @@ def with_features(
         device = default_device(device)
         net = network(features)
         net.module.to(device)
-        computed = _embedded(images, net, bank, device, progress)
+        computed = embedded(images, net, bank, device, progress)
         about = {"name": features, "side": side, "sha256": net.sha256}
         found = {"features": computed[0], "bank": computed[1]}, about
         try:
@@ -287,8 +287,11 @@ def _of_function(function: Callable) -> Callable:
     return apply
 
 
-def _embedded(images, apply, bank, device, progress) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, D] of pictures and of random views of them [N, bank, D], float16."""
+def embedded(images, apply, bank, device, progress) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, D] of pictures and of random views of them [N, bank, D], float16; no cache.
+
+    apply : a `Network`, or a function from planes [B, 3, H, W] in [0, 1] to features [B, D].
+    """
     from tqdm import tqdm
 
     generator = torch.Generator().manual_seed(VIEWS_SEED)
