@@ -61,17 +61,14 @@ class GMVAEClassifier(
         K. By default 100, or a fifth of the rows, if that is less; a larger number than that is
         reduced, with a warning.
     preset : {"auto", "quick", "best", "features", "paper"}
-        See `config.preset`; "best" is larger and takes longer. "auto" chooses one, K and the kind
-        of random views without labels (`vae.automatic`); ``chosen_`` says what and why.
+        See `config.preset`; "auto" chooses one, K and views without labels (`vae.automatic`).
     likelihood : {"auto", "bernoulli", "gaussian"}
     decoder : {"neighbours", "graph", "soft", "hard", "bayes"}
         How labels name clusters. "neighbours" also asks the ten nearest rows
         (`neighbours.NeighbourDecoder`); the others see q(c|x) alone.
     features : str or function, optional
-        What stands in front of the model, frozen: the name of a pretrained network, the path of an
-        .npz or .npy with features of the pictures (`data.features.file_features`), or a function
-        from uint8 pictures [B, H, W, 3] to [B, D]. X is then pictures, with preset="features" or
-        "auto".
+        What stands in front of the model, frozen (`vae.pretrained.with_features`): a pretrained
+        network's name, a file of features, or a function of pictures. X is then pictures.
     epochs : int, optional
         Instead of the preset's, which grow where the rows are few.
     random_state : int, RandomState or None
@@ -281,11 +278,9 @@ class GMVAEClassifier(
         path = output_path(path, "report", "path", force=force)
         images = self._pictures(images)
         source = images.provenance["source"]
-        note = features_note(self.run_.provenance.get("data", {}))
-        page = report_page(
-            *(images, self.collection_.findings(), self.run_.path, source, "labels.csv"),
-            notes=[note] if note else (),
-        )
+        notes = [note for note in [features_note(self.run_.provenance.get("data", {}))] if note]
+        run = self.run_.path
+        page = report_page(images, self.collection_.findings(), run, source, "labels.csv", notes)
         write_text(path, page)
         return path
 
@@ -469,11 +464,10 @@ class GMVAEClassifier(
             images = learned.get("source", "an array")
             if images not in DATASETS and not os.path.exists(images):
                 raise InputError(f"images: found none at {images!r}, expected report(path, images)")
-        if "features" in learned and isinstance(images, str | os.PathLike):
-            return self.collection_.shown(self._load(images, fitting=False))
-        return self.collection_.shown(
-            shown(images) if "features" in learned else self._read(images)
-        )
+        if isinstance(images, str | os.PathLike):
+            images = self._load(images, fitting=False)
+        images = images if "features" in learned else self._read(images)
+        return self.collection_.shown(shown(images))
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "collection_")

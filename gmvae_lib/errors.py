@@ -25,7 +25,7 @@ def one_line(error, most=200) -> str:
 def needs_extra(what, extra):
     """Report a package that an import inside does not find as one that an extra installs.
 
-    what : the data set, method or command that needs it. extra : "study", "book" or "dev".
+    what : the data set, method or command that needs it. extra : of pyproject.toml, like "study".
     """
     try:
         yield
@@ -33,5 +33,5 @@ def needs_extra(what, extra):
         package = (error.name or str(error)).partition(".")[0]
         raise InputError(
             f"{what}: found no package {package!r}; expected it installed "
-            f"(pip install {package}, or gmvae_lib[{extra}] for all that the study uses)"
+            f"(pip install {package}, or gmvae_lib[{extra}])"
         ) from None

@@ -133,9 +133,10 @@ def _altered(x, drawn, kinds):
         coarse = 0.08 * drawn["elastic"]
         elastic = F.interpolate(coarse, x.shape[2:], mode="bicubic", align_corners=True)
         grid = grid + elastic.permute(0, 2, 3, 1)
-    # what moves in from outside: background, which is 0 in grey images; in colour, the border's
-    padding = "border" if x.shape[1] == 3 else "zeros"
-    padding = "reflection" if "turn" in kinds else padding  # texture goes on
+    # what moves in from outside: background, which is 0 in handwriting; otherwise the border's, and
+    # texture goes on
+    padding = "border" if x.shape[1] == 3 or "crop" in kinds else "zeros"
+    padding = "reflection" if "turn" in kinds else padding
     x = F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
 
     # thicker: blend towards the 3x3 maximum; thinner: towards the 3x3 minimum, never all the way,

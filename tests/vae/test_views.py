@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from gmvae_lib.vae.config import VIEWS
-from gmvae_lib.vae.views import CORRUPTED, as_planes, corrupted_rows, flat_view, random_view
+from gmvae_lib.vae.config import FURTHER_VIEWS, VIEWS
+from gmvae_lib.vae.views import (
+    CORRUPTED,
+    as_planes,
+    corrupted_rows,
+    draw_view,
+    flat_view,
+    random_view,
+)
 
 
 def batch(letters, n=64):
@@ -36,7 +43,7 @@ def test_ink_is_never_wiped_out(letters):
     assert (views.amax(dim=(1, 2, 3)) > 0.1).all()
 
 
-@pytest.mark.parametrize("kind", VIEWS)
+@pytest.mark.parametrize("kind", (*VIEWS, "crop", "turn", "light"))
 def test_every_kind_of_view_changes_the_image_alone(kind, letters):
     x = torch.from_numpy(letters.images[:20] / np.float32(255))[:, None]
     view = random_view(x, torch.Generator().manual_seed(0), kinds=(kind,))
@@ -96,3 +103,44 @@ def test_corrupted_rows_take_other_rows_values_of_the_same_feature():
     assert kept.std() == pytest.approx(2 * CORRUPTED / 12**0.5, abs=0.05)  # the share differs
     again = corrupted_rows(x, torch.Generator().manual_seed(0))
     assert torch.equal(view, again)
+
+
+def test_views_of_other_pictures_leave_those_of_handwriting_as_they_were(letters):
+    """The numbers of the further kinds are drawn last, and only where they are asked for."""
+    before = draw_view(4, (28, 28), torch.Generator().manual_seed(0))
+    more = draw_view(4, (28, 28), torch.Generator().manual_seed(0), FURTHER_VIEWS)
+    assert set(more) > set(before)
+    assert all(torch.equal(before[name], more[name]) for name in before)
+
+
+def test_a_mirrored_view_is_the_image_or_its_mirror_image():
+    x = torch.rand(30, 3, 9, 9)
+    view = random_view(x, torch.Generator().manual_seed(0), ("mirror",))
+    same = (view - x).abs().flatten(1).amax(1) < 1e-4
+    turned = (view - x.flip(3)).abs().flatten(1).amax(1) < 1e-4
+    assert (same | turned).all() and same.any() and turned.any()
+
+
+def test_a_window_shows_a_part_of_the_image():
+    """Where brightness grows from left to right, a window has less of a range, within the image."""
+    x = torch.linspace(0, 1, 40).expand(50, 1, 40, 40).contiguous()
+    view = random_view(x, torch.Generator().manual_seed(0), ("crop",))
+    span = view.amax((1, 2, 3)) - view.amin((1, 2, 3))
+    assert ((0.3**0.5 - 0.1 < span) & (span < 1.001)).all() and span.std() > 0.05
+    assert (view[:, :, :, 1:] >= view[:, :, :, :-1] - 1e-4).all()  # not mirrored, not turned
+
+
+def test_a_turn_keeps_what_is_round():
+    y, x = torch.meshgrid(torch.arange(31) - 15.0, torch.arange(31) - 15.0, indexing="ij")
+    disc = ((x**2 + y**2) / 60).neg().exp().expand(20, 1, 31, 31).contiguous()
+    view = random_view(disc, torch.Generator().manual_seed(0), ("turn",))
+    inside = x**2 + y**2 < 14**2
+    assert (view - disc)[..., inside].abs().max() < 0.05
+
+
+def test_grey_pictures_stay_grey_in_another_light():
+    x = torch.rand(20, 1, 8, 8).expand(20, 3, 8, 8).contiguous()
+    view = random_view(x, torch.Generator().manual_seed(0), ("light",))
+    assert 0 <= view.min() and view.max() <= 1
+    spread = (view.amax(1) - view.amin(1)).mean()
+    assert 0 < spread < 0.2  # a tint, no colours
