@@ -22,6 +22,7 @@ from bad_files import (
     pictures,
     png,
     raw,
+    together,
     zipped,
 )
 from PIL import Image
@@ -119,6 +120,15 @@ CASES = [
          "--learning-rate: found 'nan'"),
     Case("unknown precision", f"{GOOD} --precision 3", "--precision: invalid choice: '3'"),
     Case("unknown device", f"{GOOD} --k 4 --device abacus", "--device: found 'abacus'"),
+    Case("features of no network", f"{GOOD} --features resnet19", "expected efficientnet-lite0, a"),
+    Case("features of a file that is not there", f"{GOOD} --features {{f}}/x.npz", "no such file"),
+    Case("features for images of an array", f"{GOOD} --features {{f}}/x.npz", "by path for images",
+         npz(features=np.ones((60, 3)), paths=np.array(["a.png"] * 60))),
+    Case("features of some pictures",
+         "train --preset quick --data {f}/x --out {f}/out --features {f}/y.npz",
+         "no features of 1 of 2 pictures, such as b.png",
+         together(pictures(a_png=png(), b_png=png(noise=True)),
+                  lambda f: np.savez(f / "y.npz", features=np.ones((1, 3)), paths=["a.png"]))),
     Case("output that is a file", "train --data {good} --k 4 --out {good}", "found a file"),
     Case("output that cannot be made", "train --data {good} --k 4 --out /proc/run", "/proc/run"),
     Case("output that holds a run", "train --data {good} --k 4 --out {run}", "a finished run"),
