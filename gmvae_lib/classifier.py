@@ -63,9 +63,11 @@ class GMVAEClassifier(
     preset : {"auto", "quick", "best", "features", "paper"}
         See `config.preset`; "auto" chooses one, K and views without labels (`vae.automatic`).
     likelihood : {"auto", "bernoulli", "gaussian"}
-    decoder : {"neighbours", "graph", "soft", "hard", "bayes"}
+    decoder : {"auto", "neighbours", "pooled", "graph", "soft", "hard", "bayes"}
         How labels name clusters. "neighbours" also asks the ten nearest rows
-        (`neighbours.NeighbourDecoder`); the others see q(c|x) alone.
+        (`neighbours.NeighbourDecoder`), "pooled" three of them and the soft rule
+        (`pooled.PooledDecoder`); the others see q(c|x) alone. "auto": "neighbours" where there are
+        25 rows or more for each component, else "pooled".
     features : str or function, optional
         What stands in front of the model, frozen (`vae.pretrained.with_features`): a pretrained
         network's name, a file of features, or a function of pictures. X is then pictures.
@@ -91,7 +93,8 @@ class GMVAEClassifier(
     classes_ : array [C]
     labelled_, labels_given_ : arrays [n], the training rows with a label, and their labels
     at_random_ : bool [n], which of them were drawn at random
-    label_distributions_ : array [N, C], p(l|x) of the training rows, transductive
+    label_distributions_ : array [N, C], p(l|x) of the training rows, transductive; a row with a
+        label has that label
     transduction_ : array [N], their most probable labels
 
     Examples
@@ -113,7 +116,7 @@ class GMVAEClassifier(
         *,
         preset="quick",
         likelihood="auto",
-        decoder="neighbours",
+        decoder="auto",
         features=None,
         epochs=None,
         random_state=0,

@@ -17,7 +17,7 @@ from gmvae_lib.errors import InputError, one_line
 from gmvae_lib.vae.config import AUTO, PRESETS
 
 DATASETS = ("emnist-letters", "mnist", "rendered-letters")
-DECODERS = ("graph", "soft", "hard", "bayes", "neighbours")
+DECODERS = ("auto", "neighbours", "pooled", "graph", "soft", "hard", "bayes")
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 IMAGES_HELP = (
     "a folder of pictures, an .npz with `images`, an IDX images file, an .npy file or a folder of "
@@ -384,19 +384,19 @@ def _add_commands(command) -> None:
         commands.predict,
         "runs/mine labels.csv new_pictures/ -o predictions.csv",
         "Columns: index, path, digest, label, confidence, unlike (1: unlike the images that the\n"
-        "run learned from). Labelled images are predicted like the others: their rows hold the\n"
-        "decoder's answer, not the label given. The confidence is the label's share of the\n"
-        "decoder's scores, tempered by the labels drawn at random where there are ten or more.\n"
-        "The decoder neighbours also asks the nearest images, in a time that grows with the\n"
-        "square of their number; graph is the best of the others.",
+        "run learned from). A labelled image keeps its label, with confidence 1; if it looks like\n"
+        "something else, it is named, to be looked at again. The confidence of the others is the\n"
+        "label's share of the decoder's scores, tempered by the labels drawn at random where\n"
+        "there are ten or more.\n"
+        "The decoder auto is neighbours, which also asks the ten nearest images, where there are\n"
+        "25 images or more for each cluster, and else pooled: soft, with the three nearest. The\n"
+        "time of both grows with the square of the images; graph is the best of the others.",
         places={"run": path, "labels": path, "images": images},
         needed=("run", "labels"),
     )
     _on_images(sub)
     _with_labels(sub)
-    sub.add_argument(
-        "--decoder", choices=DECODERS, default="neighbours", help="default: neighbours"
-    )
+    sub.add_argument("--decoder", choices=DECODERS, default="auto", help="default: auto")
     sub.add_argument(
         "--min-confidence",
         type=_share,
@@ -417,4 +417,7 @@ def _add_commands(command) -> None:
     )
     _on_images(sub)
     _with_labels(sub)
+    sub.add_argument(
+        "--decoder", choices=DECODERS[:3], default="auto", help="as of predict; default: auto"
+    )
     _with_output(sub, "HTML", Path("report.html"))

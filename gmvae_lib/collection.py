@@ -19,8 +19,15 @@ from gmvae_lib.data.scaling import Rows
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.calibration import at_temperature
 from gmvae_lib.label.choosing import label_queue
-from gmvae_lib.label.decoding import decoders
-from gmvae_lib.label.neighbours import NEIGHBOURS, neighbour_decoder, smooth_posterior
+from gmvae_lib.label.neighbours import NEIGHBOURS, smooth_posterior
+from gmvae_lib.label.pooled import (
+    ASKED,
+    WEIGHT,
+    any_decoder,
+    decoder_on_rows,
+    default_name,
+    default_reason,
+)
 from gmvae_lib.report.findings import Findings, examine, random_temperature
 from gmvae_lib.vae.config import AUTO, preset, with_components
 from gmvae_lib.vae.embedding import (
@@ -36,7 +43,8 @@ from gmvae_lib.vae.embedding import (
     unlike_note,
 )
 
-DECODERS = ("neighbours", "graph", "soft", "hard", "bayes")
+DECODERS = ("auto", "neighbours", "pooled", "graph", "soft", "hard", "bayes")
+ON_ROWS = ("neighbours", "pooled")  # decoders whose points are row numbers
 SUGGESTED = 100  # images to label, if there are as many
 
 
@@ -49,7 +57,8 @@ class Collection:
     embedding : Embedding, of the N images
     learned : Embedding, optional
         Of the images that the run learned from, with which others are compared.
-    decoder : {"neighbours", "graph", "soft", "hard", "bayes"}
+    decoder : {"auto", "neighbours", "pooled", "graph", "soft", "hard", "bayes"}
+        "auto": as `pooled.default_name` has it.
     device, progress : of what is computed.
 
     Attributes
@@ -58,14 +67,15 @@ class Collection:
         whether they were drawn at random
     marked_ : {row: reason}, images with a mark in place of a label
     decoder_, classes_ : the fitted decoder, and array [C]
-    label_distributions_ : [N, C], p(l|x), transductive
+    overruled_ : int array, labelled rows that the decoder takes for something else
+    label_distributions_ : [N, C], p(l|x), transductive; a row with a label has that label
     chosen : what the preset "auto" chose in this training, and why; else None
     """
 
     chosen: str | None = None
 
     def __init__(
-        self, run, embedding=None, learned=None, decoder="neighbours", device=None, progress=False
+        self, run, embedding=None, learned=None, decoder="auto", device=None, progress=False
     ):
         self.run, self.embedding, self.learned = run, embedding, learned
         self.decoder, self.device, self.progress = decoder, device, progress
@@ -182,24 +192,37 @@ class Collection:
             raise InputError("labels: found a row twice; expected each row once")
         if not known.all():
             raise InputError("y: found a row without a label; expected a label for every row")
-        if self.decoder == "neighbours" and n < 2:
+        if self.decoder in ON_ROWS and n < 2:
             raise InputError("images: found one, expected more to ask, or the decoder soft")
         y = plain_labels(y)
         at_random = np.zeros(len(rows), bool) if at_random is None else np.asarray(at_random)
         self.labelled_, self.labels_given_, self.at_random_ = rows, y, at_random
         self.marked_ = dict(marked or {})
-        if self.decoder == "neighbours":
-            decoder = neighbour_decoder(self.embedding.q, self.embedding.neighbours)
-        else:
-            decoder = decoders(self.embedding.q)[self.decoder]
+        decoder, self._points = any_decoder(self.decoder_name, *self._near)
         self.decoder_ = decoder.fit(self._points[rows], y)
         self.classes_ = self.decoder_.classes_
-        self.label_distributions_ = self.decoder_.predict_proba(self._points)
+        proba = self.decoder_.predict_proba(self._points)
+        given = np.searchsorted(self.classes_, y)
+        self.overruled_ = rows[proba[rows].argmax(axis=1) != given]
+        proba[rows] = np.eye(len(self.classes_), dtype=proba.dtype)[given]
+        self.label_distributions_ = proba
 
     @property
-    def _points(self):
-        """What the decoder reads of the rows: their numbers, or q(c|x)."""
-        return np.arange(len(self.embedding)) if self.decoder == "neighbours" else self.embedding.q
+    def decoder_name(self) -> str:
+        """The decoder in use: the one asked for, or what "auto" comes to."""
+        return default_name(*self.embedding.q.shape) if self.decoder == "auto" else self.decoder
+
+    @property
+    def decoder_note(self) -> str:
+        """One line on the decoder in use, and why."""
+        if self.decoder == "auto":
+            return default_reason(*self.embedding.q.shape)
+        return f"decoder {self.decoder}, as asked"
+
+    @property
+    def _near(self):
+        """What decoders are made of: q, the nearest rows, and the features they are nearest in."""
+        return self.embedding.q, self.embedding.neighbours, self.embedding.features
 
     def suggest(self, n=None, random=0, seed=0, known=None) -> pd.DataFrame:
         """Which rows to label: those without a label, the most informative first.
@@ -260,11 +283,15 @@ class Collection:
 
     def _ask(self, q, features):
         """p(l|x) of images that are not among the rows."""
-        if self.decoder != "neighbours":
+        if self.decoder_name not in ON_ROWS:
             return self.decoder_.predict_proba(q)
         from gmvae_lib.vae.nearest import nearest_in
 
         near = nearest_in(self.embedding.features, features, self.embedding.neighbours.shape[1])
+        if self.decoder_name == "pooled":
+            near = near[:, :ASKED]
+            smoothed = smooth_posterior(q, near, WEIGHT, others=self.decoder_.q).astype(np.float64)
+            return self.decoder_.predict_proba_later(smoothed, near, q)
         smoothed = smooth_posterior(q, near, others=self.decoder_.q).astype(np.float64)
         return self.decoder_.predict_proba_later(smoothed, near)
 
@@ -275,7 +302,8 @@ class Collection:
         -------
         DataFrame
             index, path, digest, set; label, "" where the confidence is below ``min_confidence``;
-            confidence, tempered by the labels drawn at random where there are ten or more;
+            confidence, tempered by the labels drawn at random where there are ten or more. A row
+            with a label has that label, and confidence 1;
             unlike, 1 where the image is unlike those that the run learned from, "" if unknown.
         """
         if images is None:
@@ -301,15 +329,23 @@ class Collection:
 
     def findings(self) -> Findings:
         """What the labels are worth."""
+        decoder = note = None  # the default, where the one in use does not ask other rows
+        if self.decoder_name in ON_ROWS:
+            decoder, note = decoder_on_rows(self.decoder_name, *self._near), self.decoder_note
         return examine(
             *(self.embedding.q, self.embedding.neighbours, self.labelled_, self.labels_given_),
-            **{"at_random": self.at_random_, "marked": self.marked_, "progress": self.progress},
+            **{
+                "decoder": decoder,
+                "note": note,
+                "at_random": self.at_random_,
+                "marked": self.marked_,
+                "progress": self.progress,
+            },
         )
 
     def overruled_note(self) -> str | None:
-        """A sentence if labelled images are predicted to be something else."""
-        best = self.classes_[self.label_distributions_[self.labelled_].argmax(axis=1)]
-        rows = self.labelled_[best != self.labels_given_]
+        """A question if labelled images look like something else."""
+        rows = self.overruled_
         if not len(rows):
             return None
         paths = self.embedding.paths or [f"image {row}" for row in range(len(self.embedding))]
@@ -317,8 +353,8 @@ class Collection:
             ", …" if len(rows) > 5 else ""
         )
         return (
-            f"{len(rows)} of {len(self.labelled_)} labelled images are predicted to be something "
-            f"else than their label says: {named}"
+            f"{len(rows)} of {len(self.labelled_)} labelled images look like something else than "
+            f"their label says, which they keep; is it right? {named}"
         )
 
     def unlike_note(self, images, share=None) -> str | None:

@@ -124,7 +124,6 @@ def suggest(args) -> None:
         from gmvae_lib.report.label_page import label_page
 
         if labels is not None:
-            collection.decoder = "neighbours" if len(images) > 1 else "soft"
             collection.set_labels(rows, y)
             guesses = collection.classes_[collection.label_distributions_.argmax(axis=1)]
         from gmvae_lib.data.features import shown
@@ -153,7 +152,7 @@ def predict(args) -> None:
     warn(*args.notes, collection.overruled_note())
     say(
         f"{out}: {len(table)} images predicted from {len(collection.labelled_)} labelled ones, "
-        f"{len(collection.classes_)} different labels"
+        f"{len(collection.classes_)} different labels; {collection.decoder_note}"
     )
     if args.min_confidence:
         n = int((table["label"] == "").sum())
@@ -190,7 +189,7 @@ def report(args) -> None:
         shown(images), findings, args.run, args.images, args.labels, shown_notes, known
     )
     write_text(out, page)
-    say(f"{out}: {accuracy_sentence(findings.accuracy)}")
+    say(f"{out}: {accuracy_sentence(findings.accuracy)}; {findings.decoder}")
     warn(*args.notes, *notes, *findings.warnings)
 
 

@@ -17,7 +17,8 @@ from gmvae_lib.label.bounds.coverage import expected_missing_mass
 from gmvae_lib.label.calibration import at_temperature, fit_temperature, held_out_proba
 from gmvae_lib.label.choosing import suggest, typicality
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
-from gmvae_lib.label.neighbours import NeighbourDecoder, neighbour_decoder
+from gmvae_lib.label.neighbours import NeighbourDecoder
+from gmvae_lib.label.pooled import default_decoder, default_reason
 from gmvae_lib.report.gain import MORE, labels_wanted, simulate_gain
 
 MIN_RANDOM = 10  # labels drawn at random, from which on they measure the accuracy
@@ -70,6 +71,7 @@ class Findings:
     next_to_label: np.ndarray  # int
     marked: dict[int, str]  # the reason of each image with a mark in place of a label
     warnings: list[str]
+    decoder: str  # one line on which, and why
 
     @property
     def predicted(self) -> np.ndarray:
@@ -80,7 +82,9 @@ class Findings:
         return self.proba.max(axis=1)
 
 
-def examine(q, neighbours, index, y, at_random=None, marked=None, progress=False) -> Findings:
+def examine(
+    q, neighbours, index, y, at_random=None, marked=None, progress=False, decoder=None, note=None
+) -> Findings:
     """Fit the decoder that asks neighbours and find out how far it can be trusted.
 
     Parameters
@@ -90,18 +94,21 @@ def examine(q, neighbours, index, y, at_random=None, marked=None, progress=False
     at_random : bool [n], which of them were drawn uniformly at random; none, if not given.
     marked : {row: reason}, images marked *unsure* or *none of these*, as the reason says first.
     progress : show progress bars.
+    decoder : unfitted, on row numbers; by default `pooled.default_decoder`. note : a line on it.
     """
     if len(q) < 2:
         raise InputError("images: found one, expected more to ask")
     index = np.asarray(index)
     at_random = np.zeros(len(index), bool) if at_random is None else np.asarray(at_random)
-    decoder = neighbour_decoder(q, neighbours)
+    if decoder is None:
+        decoder, note = default_decoder(q, neighbours), default_reason(*q.shape)
     smoothed = decoder.q
     classes, given = np.unique(y, return_inverse=True)
     held_out, known = left_out(decoder, index, y, progress)
     temperature = max(1.0, fit_temperature(held_out, known & fair(at_random), y, DOUBT))
     held_out = at_temperature(held_out, temperature)
     proba = at_temperature(decoder.fit(index, y).predict_proba(np.arange(len(q))), temperature)
+    proba[index] = np.eye(len(classes))[given]  # a label given by hand stands
     unlabelled = np.ones(len(q), bool)
     unlabelled[index] = False
     seen = np.append(index, list(marked or ())).astype(np.intp)  # by a person
@@ -139,7 +146,7 @@ def examine(q, neighbours, index, y, at_random=None, marked=None, progress=False
         "next_to_label": order[:SHOWN],
         "marked": dict(marked or {}),
     }
-    return Findings(**findings, warnings=_warnings(q, told, findings))
+    return Findings(**findings, warnings=_warnings(q, told, findings), decoder=note)
 
 
 # ------------------------------------------------------------------- accuracy

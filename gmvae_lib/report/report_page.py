@@ -169,7 +169,7 @@ _GAIN_NOTE = (
 )
 _CONTRADICTED_NOTE = (
     "Labelled images that the other labels say are something else, the most contradicted first. "
-    "Some are odd, some are labelled wrong: look at them again."
+    "Some are odd, some are labelled wrong: is the label right? They keep it until you change it."
 )
 
 
@@ -380,8 +380,8 @@ def _contradicted(originals, table, names) -> str:
 def _how(findings) -> str:
     accuracy, crossed = findings.accuracy, findings.cross_validated
     parts = [
-        "Every image has its label from the decoder that asks neighbours (predict's default), "
-        "its confidence "
+        "A labelled image keeps its label; the others have theirs from the "
+        f"{findings.decoder}. Their confidence is "
         + (
             f"tempered by T = {findings.temperature:.2f} to fit the labels drawn at random."
             if findings.accuracy.how == "random"

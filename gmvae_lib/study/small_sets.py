@@ -93,7 +93,7 @@ def measure(name: str, method: str, K: int = 0, **parameters) -> list[dict]:
     X, y = load(name)
     agreement = np.nan
     if method == "GMVAE":
-        model = GMVAEClassifier(K, device="cpu", **parameters).fit(X)
+        model = GMVAEClassifier(K, decoder="neighbours", device="cpu", **parameters).fit(X)
         agreement = criteria(model.run_.model, model._scale.apply(X))["agreement"]
 
         def accuracy(labelled):
@@ -163,7 +163,7 @@ def parts_confusion(K: int, n_labels: int = 100, seed: int = 0, **parameters) ->
     K : components. seed : of the draw of labels. parameters : of `GMVAEClassifier`.
     """
     X, y = load("parts, colour")
-    model = GMVAEClassifier(K, device="cpu", **parameters).fit(X)
+    model = GMVAEClassifier(K, decoder="neighbours", device="cpu", **parameters).fit(X)
     labelled = draw_labelled(len(y), n_labels, seed)
     model.fit_labels(labelled, y[labelled])
     rest = np.setdiff1d(np.arange(len(y)), labelled)
