@@ -191,8 +191,10 @@ def test_one_image_has_no_neighbours(gmvae, work, tmp_path):
     assert pd.read_csv(tmp_path / "to_label.csv")["index"].tolist() == [0]
     (tmp_path / "labels.csv").write_text("index,label\n0,a\n")
     line = f"predict {on} --labels {tmp_path}/labels.csv --out {tmp_path}/out.csv"
-    assert "images: found one, expected more to ask" in refused(gmvae(line))
-    assert gmvae(f"{line} --decoder soft")[0] == 0
+    for decoder in ("neighbours", "pooled"):
+        assert "images: found one, expected" in refused(gmvae(f"{line} --decoder {decoder}"))
+    code, out, _ = gmvae(line)
+    assert code == 0 and "decoder soft: there is no other image to ask" in out
 
 
 def test_sweep_prints_the_summary_and_goes_on(gmvae, tmp_path):
