@@ -64,10 +64,8 @@ class GMVAEClassifier(
         See `config.preset`; "auto" chooses one, K and views without labels (`vae.automatic`).
     likelihood : {"auto", "bernoulli", "gaussian"}
     decoder : {"auto", "neighbours", "pooled", "graph", "soft", "hard", "bayes"}
-        How labels name clusters. "neighbours" also asks the ten nearest rows
-        (`neighbours.NeighbourDecoder`), "pooled" three of them and the soft rule
-        (`pooled.PooledDecoder`); the others see q(c|x) alone. "auto": "neighbours" where there are
-        25 rows or more for each component, else "pooled".
+        How labels name clusters. "neighbours" also asks the ten nearest rows, "pooled" three; the
+        others see q(c|x) alone. "auto": "pooled" below 25 rows a component, else "neighbours".
     features : str or function, optional
         What stands in front of the model, frozen (`vae.pretrained.with_features`): a pretrained
         network's name, a file of features, or a function of pictures. X is then pictures.
@@ -93,8 +91,7 @@ class GMVAEClassifier(
     classes_ : array [C]
     labelled_, labels_given_ : arrays [n], the training rows with a label, and their labels
     at_random_ : bool [n], which of them were drawn at random
-    label_distributions_ : array [N, C], p(l|x) of the training rows, transductive; a row with a
-        label has that label
+    label_distributions_ : array [N, C], p(l|x) of the training rows; one with a label keeps it
     transduction_ : array [N], their most probable labels
 
     Examples
