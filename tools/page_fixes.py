@@ -1,9 +1,17 @@
-"""Sphinx extension of the book: two corrections to pages of Sphinx and the theme.
+"""Sphinx extension of the book: corrections to pages of Sphinx and the theme.
 
 - sphinx-thebe adds its settings to every page twice, which a browser reports as an error, and the
   book has no button for it: its scripts are left out.
 - The bibliography's list has links as children, which a list may not have: it loses the role.
+- A page gets a description, for search engines and previews: the beginning of its first paragraph.
+- The first page's title is the book's, once; the footer names the version.
 """
+
+import html
+
+import gmvae_lib
+
+MOST = 160  # characters of a description
 
 
 def without_thebe(scripts):
@@ -16,6 +24,18 @@ def without_list_role(body):
     return body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 
+def description(doctree):
+    """The beginning of the page's first paragraph of any length, as one line of whole words."""
+    from docutils import nodes
+
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split())
+        if len(text) < 60:
+            continue
+        return text if len(text) <= MOST else text[: text.rindex(" ", 0, MOST)] + " …"
+    return ""
+
+
 def _inline(script):
     return getattr(script, "attributes", {}).get("body") or ""
 
@@ -25,9 +45,22 @@ def correct(app, pagename, templatename, context, doctree):
     context["script_files"] = without_thebe(context.get("script_files", []))
     if "body" in context:
         context["body"] = without_list_role(context["body"])
+    if doctree is not None and (words := description(doctree)):
+        tag = f'<meta name="description" content="{html.escape(words)}">'
+        context["metatags"] = f"{context.get('metatags', '')}\n{tag}\n"
+    if pagename == app.config.root_doc:
+        context["docstitle"] = ""  # else the book's title follows the page's, which is the same
+
+
+def show_version(app, config):
+    """The library's version, at the end of the footer."""
+    options = config.html_theme_options
+    footer = options.get("extra_footer", "")
+    options["extra_footer"] = f"{footer} Version {gmvae_lib.__version__}.".strip()
 
 
 def setup(app):
     # after the theme's own handlers, whose priority is 500
     app.connect("html-page-context", correct, priority=900)
+    app.connect("config-inited", show_version, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

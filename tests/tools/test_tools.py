@@ -9,6 +9,7 @@ import nbformat
 import page_fixes
 import page_weight
 import pytest
+import zenodo
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 
@@ -193,6 +194,39 @@ def test_a_page_without_text_is_left_alone():
     assert context == {"script_files": ["search.js"]}
 
 
+# page_fixes
+
+
+def page(*paragraphs):
+    from docutils import nodes
+
+    document = nodes.document(None, None)
+    document += [nodes.paragraph("", text) for text in paragraphs]
+    return document
+
+
+def test_description_is_the_beginning_of_the_first_long_paragraph():
+    short, long = "A caption.", "The quick brown fox jumps over the lazy dog. " * 9
+    found = page_fixes.description(page(short, long))
+    assert found.startswith("The quick brown fox") and found.endswith(" …")
+    assert len(found) <= page_fixes.MOST + 2
+    assert long.startswith(found[:-2])
+    assert page_fixes.description(page(long[:80])) == long[:80].strip()
+    assert page_fixes.description(page(short)) == ""
+
+
+# zenodo
+
+
+def test_zenodo_metadata_are_those_of_the_citation():
+    import yaml
+
+    citation = yaml.safe_load((check_book.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (check_book.ROOT / ".zenodo.json").read_text(encoding="utf-8") == zenodo.text(citation)
+    citation["authors"] = [{"family-names": "Lovelace", "given-names": "Ada"}]
+    assert zenodo.metadata(citation)["creators"] == [{"name": "Lovelace, Ada"}]
+
+
 # page_weight
 
 
@@ -200,11 +234,17 @@ def test_a_page_without_text_is_left_alone():
 def test_page_weight_counts_what_a_page_asks_for(tmp_path):
     pytest.importorskip("playwright.sync_api")
     (tmp_path / "style.css").write_text("p { color: black }")
-    (tmp_path / "a.html").write_text('<link rel="stylesheet" href="style.css"><p>Seen</p>')
+    (tmp_path / "a.html").write_text(
+        '<link rel="stylesheet" href="style.css"><p>Seen by all</p><table><tr><td>1</table>'
+        '<details><summary>more</summary><div class="highlight"><pre>hidden</pre></div></details>'
+        '<div class="highlight"><pre>x = 1\ny = 2\n</pre></div>'
+    )
     (row,), _ = page_weight.measure(tmp_path, ["a"], check_book.chromium(), visits=2)
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert (row["page"], row["requests"], row["bytes"]) == ("a", 2, sum(sizes))
     assert 0 < row["first_paint_ms"]
+    assert (row["words"], row["tables"], row["code_lines"]) == (4, 1, 2)  # and "more"
+    assert row["screens"] < 1
 
 
 # the tools themselves
