@@ -48,8 +48,8 @@ def correct(app, pagename, templatename, context, doctree):
     if doctree is not None and (words := description(doctree)):
         tag = f'<meta name="description" content="{html.escape(words)}">'
         context["metatags"] = f"{context.get('metatags', '')}\n{tag}\n"
-    if pagename == app.config.root_doc:
-        context["docstitle"] = ""  # else the book's title follows the page's, which is the same
+    if context.get("docstitle") and context.get("title") == context["docstitle"]:
+        context["docstitle"] = ""  # else the first page's title would be followed by itself
 
 
 def show_version(app, config):
