@@ -139,6 +139,53 @@ def test_page_on_a_phone_in_dark_mode(browser, name):
         assert visit.accessibility_faults() == []
 
 
+INTERACTIVE = {
+    "intro": ["labeller"],
+    "notebooks/03_how_many_labels": ["collector", "floor"],
+    "notebooks/05_clusters": ["map"],
+    "notebooks/06_decoding": ["triangle"],
+    "notebooks/07_label_efficiency": ["front"],
+}
+
+
+@pytest.mark.parametrize("name", INTERACTIVE)
+def test_interactive_figures_start_on_their_pages(browser, name):
+    with Visit(browser, name, PHONE) as visit:
+        for figure in INTERACTIVE[name]:
+            visit.page.wait_for_selector(f"#{figure}[data-state=ready]")
+        assert visit.page.locator(".live").count() == len(INTERACTIVE[name])
+        assert visit.page.locator(".live-still").count() == 0  # replaced by the figure itself
+        assert visit.faults == []
+
+
+def test_interactive_figures_are_pictures_without_scripts(browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((HTML / "notebooks/03_how_many_labels.html").as_uri())
+    playwright_api.expect(page.locator("#collector .live-still svg").first).to_be_visible()
+    context.close()
+
+
+def test_link_shows_where_it_leads(browser):
+    with Visit(browser, "notebooks/03_how_many_labels") as visit:
+        link = visit.page.locator('article a[href="#prop-9"]').first
+        link.scroll_into_view_if_needed()
+        link.hover()
+        tip = visit.page.locator(".tippy-box")
+        playwright_api.expect(tip).to_contain_text("Proposition 9 (missing mass)")
+        assert visit.faults == []
+
+
+def test_first_page_asks_and_answers_on_its_first_screen(browser):
+    with Visit(browser, "intro") as visit:
+        for words in ("The question.", "The answer.", "Try it"):
+            place = visit.page.get_by_text(words, exact=True).first.bounding_box()
+            assert place["y"] + place["height"] < DESKTOP["height"]
+        assert visit.page.title() == "How few labels?"
+        visit.page.get_by_role("link", name="Try it", exact=True).click()
+        playwright_api.expect(visit.page.locator("#labeller")).to_be_in_viewport()
+
+
 # the playground
 
 
