@@ -70,16 +70,14 @@ def collector_data(run) -> dict:
 def front_data(ev: Evidence, studies) -> dict:
     """Figure 3's curves with their intervals, and the accuracy of clusterings with other K."""
     curves = []
-    for method, (name, shown) in FRONT.items():
-        rows = summarise(ev.sweep[ev.sweep["method"] == method]).sort_values("n_labels")
+    tables = {method: (ev.sweep, method, *look) for method, look in FRONT.items()}
+    if ev.article is not None:
+        public = ev.article[ev.article["model"] == "public"]
+        tables["article"] = (public, "soft", "article’s model", True)
+    for key, (table, method, name, shown) in tables.items():
+        rows = table[table["method"] == method]
         if len(rows):
-            found = rows[["mean", "low", "high"]].astype(float).round(5)
-            columns = {name: found[name].replace({np.nan: None}).tolist() for name in found}
-            curves.append(
-                {"method": method, "name": name, "shown": shown}
-                | {"n": rows["n_labels"].astype(int).tolist()}
-                | columns
-            )
+            curves.append({"method": key, "name": name, "shown": shown} | _curve(rows))
     rows = studies[studies["study"].isin(["K", "seeds"])]
     counts = [73, 100, 291, 728]
     by_K = rows.groupby("K")[[f"{ANY_K} {n}" for n in counts]].mean()
@@ -91,6 +89,14 @@ def front_data(ev: Evidence, studies) -> dict:
             {"K": int(K), "n": counts, "mean": row.round(5).tolist()} for K, row in by_K.iterrows()
         ],
     }
+
+
+def _curve(rows):
+    """Means and intervals over draws, by the number of labels; None where there is no interval."""
+    rows = summarise(rows).sort_values("n_labels")
+    found = rows[["mean", "low", "high"]].astype(float).round(5)
+    columns = {name: found[name].replace({np.nan: None}).tolist() for name in found}
+    return {"n": rows["n_labels"].astype(int).tolist()} | columns
 
 
 def map_data(run, maps) -> dict:

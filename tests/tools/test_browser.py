@@ -140,7 +140,7 @@ def test_page_on_a_phone_in_dark_mode(browser, name):
 
 
 INTERACTIVE = {
-    "intro": ["labeller"],
+    "intro": ["labeller", "front"],
     "notebooks/03_how_many_labels": ["collector", "floor"],
     "notebooks/05_clusters": ["map"],
     "notebooks/06_decoding": ["triangle"],

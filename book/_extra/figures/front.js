@@ -5,10 +5,11 @@
   const COLOURS = {
     "graph and neighbours": "wine",
     soft: "blue",
-    hard: "red",
-    "hard, no fallback": "red",
+    hard: "purple",
+    "hard, no fallback": "purple",
     network: "ink",
-    MLP: "purple",
+    "article’s model": "red",
+    MLP: "muted",
     "logistic regression": "muted",
     XGBoost: "green",
   };
@@ -145,7 +146,7 @@
       const heights = live.spread(ends, 15, edge.top, Y(0));
       list.forEach((curve, i) => {
         const colour = COLOURS[curve.name] ?? "purple";
-        const dashed = curve.name === "hard, no fallback" || curve.method === "K" ? " live-thin" : "";
+        const dashed = ["hard, no fallback", "MLP"].includes(curve.name) || curve.method === "K" ? " live-thin" : "";
         const reach = curve.low
           ? curve.n.flatMap((n, j) => (curve.low[j] === null ? [] : [[n, curve.low[j], curve.high[j]]]))
           : [];
@@ -160,7 +161,7 @@
           live.path([[X(curve.n.at(-1)) + 3, ends[i]], [width - edge.right + 6, heights[i]]], { class: `front-lead live-${colour}` }),
         );
         const text = svg("text", { class: `live-${colour}`, x: width - edge.right + 8, y: heights[i] + 4 });
-        text.textContent = narrow ? curve.name.replace("graph and neighbours", "graph, n’s").replace("logistic regression", "log. reg.").replace("hard, no fallback", "hard, none") : curve.name;
+        text.textContent = narrow ? curve.name.replace("graph and neighbours", "graph, n’s").replace("article’s model", "article").replace("logistic regression", "log. reg.").replace("hard, no fallback", "hard, none") : curve.name;
         layer.append(text);
       });
       // the line, and where each curve crosses it

@@ -296,7 +296,7 @@
         svg("text", { x: 4, y: 12 }, "% of the others right"),
         svg("line", { class: "live-mark", x1: edge.left, x2: X(asked.n), y1: Y(TARGET), y2: Y(TARGET) }),
       );
-      for (const [name, label] of [["network", "best network, labels alone"], ["xgboost", "XGBoost"]]) {
+      for (const [name, label] of [["network", total < 420 ? "best network" : "best network, labels alone"], ["xgboost", "XGBoost"]]) {
         const points = [];
         for (let n = 7; n <= asked.n; n++) points.push([X(n), Y(baseline(name, n))]);
         layer.append(
