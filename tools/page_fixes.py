@@ -2,6 +2,8 @@
 
 - sphinx-thebe adds its settings to every page twice, which a browser reports as an error, and the
   book has no button for it: its scripts are left out.
+- Jupyter Book adds every script of a static folder to every page: those of the previews of links,
+  which their own extension adds, once and deferred, are left out.
 - The bibliography's list has links as children, which a list may not have: it loses the role.
 - A page gets a description, for search engines and previews: the beginning of its first paragraph.
 - The first page's title is the book's, once; the footer names the version.
@@ -17,6 +19,16 @@ MOST = 160  # characters of a description
 def without_thebe(scripts):
     """The page's scripts except sphinx-thebe's."""
     return [script for script in scripts if "thebe" not in f"{script}{_inline(script)}".lower()]
+
+
+def without_second_previews(scripts):
+    """The page's scripts except those of previews/ that are not deferred."""
+    return [
+        script
+        for script in scripts
+        if "previews/" not in f"{script}{getattr(script, 'filename', '')}"
+        or getattr(script, "attributes", {}).get("defer")
+    ]
 
 
 def without_list_role(body):
@@ -42,7 +54,8 @@ def _inline(script):
 
 def correct(app, pagename, templatename, context, doctree):
     """Correct one page, just before it is written."""
-    context["script_files"] = without_thebe(context.get("script_files", []))
+    scripts = without_thebe(context.get("script_files", []))
+    context["script_files"] = without_second_previews(scripts)
     if "body" in context:
         context["body"] = without_list_role(context["body"])
     if doctree is not None and (words := description(doctree)):

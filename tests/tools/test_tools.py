@@ -188,6 +188,15 @@ def test_pages_lose_thebe_and_the_role_of_a_list_with_links():
     assert "role" not in context["body"] and "citation-list" in context["body"]
 
 
+def test_pages_load_the_previews_of_links_once():
+    own, again = (Script("_static/previews/popper.min.js") for _ in range(2))
+    own.attributes["defer"] = "defer"
+    context = {"script_files": [own, again, "_static/plain.js"]}
+    page_fixes.correct(None, "intro", "page.html", context, None)
+    assert context["script_files"] == [own, "_static/plain.js"]
+    assert context["script_files"][0] is own
+
+
 def test_a_page_without_text_is_left_alone():
     context = {"script_files": ["search.js"]}
     page_fixes.correct(None, "search", "search.html", context, None)
