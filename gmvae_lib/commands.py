@@ -31,6 +31,7 @@ def train(args) -> None:
     changes = {n: getattr(args, n) for n in ("seed", "learning_rate", "precision")}
     changes = {name: value for name, value in changes.items() if value is not None}
     from gmvae_lib.collection import Collection
+    from gmvae_lib.label.outlook import outlook
     from gmvae_lib.vae.distributed import processes
 
     device = checked_device(args.device)
@@ -59,6 +60,9 @@ def train(args) -> None:
     config = collection.run.train_config
     further = f" and {config.generative_epochs} of the decoder" if config.generative_epochs else ""
     say(f"{args.out}: trained for {config.epochs} epochs{further} on {len(images)} images")
+    if collection.embedding is not None and len(images) > 1:
+        before = outlook(collection.embedding.q, collection.embedding.neighbours)
+        (say if before.works else warn)(f"{args.out}: {before.sentence}")
 
 
 def posterior(args) -> None:

@@ -18,6 +18,7 @@ from gmvae_lib.label.calibration import at_temperature, fit_temperature, held_ou
 from gmvae_lib.label.choosing import suggest, typicality
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.label.neighbours import NeighbourDecoder
+from gmvae_lib.label.outlook import outlook
 from gmvae_lib.label.pooled import default_decoder, default_reason
 from gmvae_lib.report.gain import MORE, labels_wanted, simulate_gain
 
@@ -146,7 +147,8 @@ def examine(
         "next_to_label": order[:SHOWN],
         "marked": dict(marked or {}),
     }
-    return Findings(**findings, warnings=_warnings(q, told, findings), decoder=note)
+    warnings = _warnings(q, neighbours, told, findings)
+    return Findings(**findings, warnings=warnings, decoder=note)
 
 
 # ------------------------------------------------------------------- accuracy
@@ -331,7 +333,7 @@ def _missed(clusters, counts) -> list[float]:
 # -------------------------------------------------------------------- warnings
 
 
-def _warnings(q, told, findings) -> list[str]:
+def _warnings(q, neighbours, told, findings) -> list[str]:
     """Sentences on what looks bad; `findings` as in `Findings`."""
     found = []
     classes, given = findings["classes"], findings["given"]
@@ -342,6 +344,9 @@ def _warnings(q, told, findings) -> list[str]:
             f"({np.count_nonzero(findings['at_random'])}, at least {MIN_RANDOM} are needed). Label "
             "some that suggest --random draws."
         )
+        before = outlook(q, neighbours)
+        if not before.works:
+            found.append(f"{before.sentence[0].upper()}{before.sentence[1:]}.")
     elif accuracy.high < told:
         found.append(
             f"The decoder is too sure of itself: its mean confidence is {told:.0%}, more than the "
