@@ -25,6 +25,7 @@ from gmvae_lib.report.gain import MORE, labels_wanted, simulate_gain
 MIN_RANDOM = 10  # labels drawn at random, from which on they measure the accuracy
 DOUBT = 0.2  # of log(temperature), before any label was held out
 MISFIT = 0.03  # by how much the mean confidence misses the accuracy: about that on the letters
+UNNAMED = 0.1  # of the clusters with a label are less sure than one that is suspected
 SHOWN = 24  # doubtful images, and images to label next
 
 
@@ -295,6 +296,26 @@ def cluster_names(smoothed, component, index, given, n_classes) -> pd.DataFrame:
     return table.sort_values("weight", ascending=False, kind="stable", ignore_index=True)
 
 
+def unnamed_clusters(component, confidence, index) -> np.ndarray:
+    """Clusters that may hold what no label names: without a label, and few are less sure.
+
+    Their mean confidence is below that of nine in ten clusters with a label; the least sure first.
+
+    component : int [N], each image's cluster. confidence : float [N]. index : labelled images.
+
+    Examples
+    --------
+    >>> unnamed_clusters(np.array([0, 0, 1, 1, 2]), np.array([0.9, 0.9, 0.4, 0.5, 0.95]), [0])
+    array([1])
+    """
+    images = np.bincount(component)
+    sure = np.bincount(component, confidence) / np.maximum(images, 1)
+    labelled = np.isin(np.arange(len(images)), component[index])
+    limit = np.quantile(sure[labelled], UNNAMED)
+    found = np.flatnonzero(~labelled & (images > 0) & (sure < limit))
+    return found[np.argsort(sure[found], kind="stable")]
+
+
 def contradicted(index, given, held_out, known) -> pd.DataFrame:
     """Labelled images that the others say are something else: labels to look at again.
 
@@ -336,7 +357,7 @@ def _missed(clusters, counts) -> list[float]:
 def _warnings(q, neighbours, told, findings) -> list[str]:
     """Sentences on what looks bad; `findings` as in `Findings`."""
     found = []
-    classes, given = findings["classes"], findings["given"]
+    classes, given, index = (findings[name] for name in ("classes", "given", "index"))
     n_labels, accuracy = len(given), findings["accuracy"]
     if accuracy.how != "random":
         found.append(
@@ -376,6 +397,15 @@ def _warnings(q, neighbours, told, findings) -> list[str]:
         found.append(
             f"Clusters without a label, which take the names of others like them: {len(bare)}, "
             f"with {bare['weight'].sum():.0%} of the images."
+        )
+    suspects = unnamed_clusters(findings["component"], findings["proba"].max(axis=1), index)
+    if len(suspects):
+        share = np.isin(findings["component"], suspects).mean()
+        numbers = ", ".join(map(str, suspects[:8])) + (", …" if len(suspects) > 8 else "")
+        found.append(
+            f"Clusters that may hold what no label names, with {share:.1%} of the images: "
+            f"{numbers}. None has a label, and the decoder is less sure of them than of nine in "
+            "ten that have one. Label an image of each."
         )
     undecided = clusters[clusters["state"] == "tied"]
     if undecided["weight"].sum() > 0.005:
