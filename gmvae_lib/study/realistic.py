@@ -33,7 +33,7 @@ DECODERS = ("soft", "graph", "neighbours", "pooled")
 WRONG = (0.0, 0.05, 0.1)
 ALIKE = ("il", "gq", "uv", "hn", "ao", "ce", "fp", "kx", "jy", "mw", "rt", "bd", "sz")
 OUT = Path("results/realistic.csv")
-COLUMNS = "setting n n_labels decoder default measure draws mean low high".split()
+COLUMNS = "setting n n_labels decoder measure draws mean low high".split()
 
 
 def embedded(run, letters, work: Path):
@@ -153,17 +153,12 @@ def study(q, features, y, draws=DRAWS, counts=COUNTS) -> pd.DataFrame:
     """All settings: a row for each decoder, number of labels and measure."""
     rows = []
 
-    def add(setting, n, n_labels, decoder, default, measure, values):
+    def add(setting, n, n_labels, decoder, measure, values):
         values = np.asarray(values, dtype=float)
         values = values[~np.isnan(values)]
         found = mean_and_interval(values) if len(values) else (np.nan,) * 3
-        row = setting, n, n_labels, decoder, default, measure, len(values), *found
+        row = setting, n, n_labels, decoder, measure, len(values), *found
         rows.append(dict(zip(COLUMNS, row, strict=True)))
-
-    def add_all(setting, data, found, n_labels):
-        for name, measure in found[0]:
-            values = [each[name, measure] for each in found]
-            add(setting, len(data.y), n_labels, name, name == data.default, measure, values)
 
     by_setting = {}
     for draw in range(draws):
@@ -175,17 +170,19 @@ def study(q, features, y, draws=DRAWS, counts=COUNTS) -> pd.DataFrame:
                 for share in WRONG if setting != "zipf" else (0.0,):
                     name = f"{share:.0%} wrong" if share else setting
                     found = accuracies(data, n_labels, draw, share)
-                    by_setting.setdefault((name, n_labels), []).append((data, found))
+                    by_setting.setdefault((name, n_labels), []).append((len(some), found))
         print(f"draw {draw}", flush=True)
     for (setting, n_labels), each in by_setting.items():
-        add_all(setting, each[-1][0], [found for _, found in each], n_labels)
+        n = round(np.mean([n for n, _ in each]))  # zipf: as many as the commonest letter allows
+        for name, measure in each[0][1]:
+            add(setting, n, n_labels, name, measure, [found[name, measure] for _, found in each])
     data = _Set(q, features, y, np.arange(min(len(y), 5_000)))
     letters = np.unique(y)
     for n_labels in counts:
         found = [open_set(data, letter, n_labels, int(letter)) for letter in letters]
         for measure in found[0]:
             values = [each[measure] for each in found]
-            add("open", len(data.y), n_labels, data.default, True, measure, values)
+            add("open", len(data.y), n_labels, data.default, measure, values)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -4,6 +4,7 @@ The figures belong to pyplot, so that ``plt.show()`` shows them in a notebook. W
 Okabe-Ito colours, and line style or text wherever colour carries meaning.
 """
 
+from gmvae_lib.study.figures.as_given import labels_as_given
 from gmvae_lib.study.figures.choosing import (
     accuracy_of_the_confident,
     chosen_against_random,
@@ -114,6 +115,7 @@ __all__ = [
     "growth",
     "hesitation_by_letter",
     "image_grid",
+    "labels_as_given",
     "labels_needed",
     "latent_clouds",
     "latent_map",
