@@ -1,8 +1,10 @@
 """Results of `benchmarks.gpu` into the repository: ``python -m benchmarks.publish FOLDER [...]``.
 
-Writes results/gpu.json, the measures of all folders (later ones win), and results/article-public, a
-run with the posterior and history of the preset paper's first seed. Of its weights the run holds
-the prior and the decoder, from which it can be sampled: all of them would take 44 MB.
+Writes results/gpu.json, the measures of all folders (later ones win; of the preset paper, the first
+one's and the seeds of all), and from each folder that holds posteriors of the preset paper a run:
+results/article-public of the seed whose weights are there too, and results/article-public-N of a
+further seed N, with posterior and history. Of the weights the first run holds the prior and the
+decoder, from which it can be sampled: all of them would take 44 MB.
 """
 
 import argparse
@@ -33,20 +35,32 @@ def merged(folders) -> dict:
         parts = measures["parts"]
         about = measures["environment"] | {"parts": sorted(parts), "data": measures["data"]}
         found["calls"].append(about)
+        seeds = {
+            seed: run | {"card": about.get("card")}
+            for seed, run in parts.get("paper", {}).get("runs", {}).items()
+        }
+        if seeds and "paper" in found["parts"]:  # its times are those of the first call
+            found["parts"]["paper"]["runs"] |= seeds
+            parts = {name: part for name, part in parts.items() if name != "paper"}
+        elif seeds:
+            parts["paper"]["runs"] = seeds
         found["parts"] |= parts
     return found
 
 
 def article_run(folder, data) -> Run:
-    """The run of the seed whose weights were kept, without its encoder and heads."""
+    """The run of the seed whose weights were kept, without its encoder and heads.
+
+    Where a folder has no weights, of its first seed, without any.
+    """
     measures = json.loads((folder / "measures.json").read_text())
     paper = measures["parts"]["paper"]
-    seed = str(paper["weights_of"])
+    pieces = sorted(folder.glob("weights.*.part"), key=lambda path: int(path.suffixes[0][1:]))
+    seed = str(paper["weights_of"]) if pieces else min(paper["runs"])
     about = paper["runs"][seed]
     columns = read_npz(folder / "posterior.npz", ())
     own = {k.partition(".")[2]: v for k, v in columns.items() if k.startswith(f"{seed}.")}
-    pieces = sorted(folder.glob("weights.*.part"), key=lambda path: int(path.suffixes[0][1:]))
-    state = from_bytes(b"".join(path.read_bytes() for path in pieces))
+    state = from_bytes(b"".join(path.read_bytes() for path in pieces)) if pieces else {}
     curves = pd.read_csv(folder / "curves.csv").query(f"seed == {seed}").drop(columns="seed")
     images, _ = load_idx(Path(data))
     provenance = {
@@ -56,7 +70,9 @@ def article_run(folder, data) -> Run:
             "how": "python -m benchmarks.gpu --only paper, by gmvae_lib.vae.training in CUDA "
             "graphs with the compiled objective; purity and accuracies in history.csv were "
             "computed with labels after an epoch and read by nobody during the training",
-            "weights": "prior and decoder only; large matrices rounded to float16",
+            "weights": "prior and decoder only; large matrices rounded to float16"
+            if pieces
+            else "not kept",
         },
     }
     return Run(
@@ -82,9 +98,10 @@ def main(argv=None) -> None:
     text = json.dumps(found, indent=1) + "\n"
     write_atomically(RESULTS / "gpu.json", lambda path: path.write_text(text))
     for folder in args.folders:
-        if list(folder.glob("weights.*.part")):
+        if (folder / "posterior.npz").is_file():
             run = article_run(folder, args.data)
-            print(save_run(run, RESULTS / PUBLISHED), len(run.history), "epochs")
+            name = PUBLISHED if run.state else f"{PUBLISHED}-{run.train_config.seed}"
+            print(save_run(run, RESULTS / name), len(run.history), "epochs")
 
 
 if __name__ == "__main__":
