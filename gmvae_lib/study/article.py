@@ -1,8 +1,8 @@
 """The article's model, trained as the article says: its decoders, its samples, its corrections.
 
-``python -m gmvae_lib.study.article`` measures the decoders on q of the published run of the
-article's public architecture (results/article-public) and of every run named with ``--also``, and
-writes results/article_sweep.csv; then it counts what soft corrects and spoils on that run and on
+``python -m gmvae_lib.study.article`` measures the decoders on q of the published runs of the
+article's public architecture (results/article-public of seed 0, results/article-public-N of further
+seeds) and of every run named with ``--also``, and writes results/article_sweep.csv; then it counts what soft corrects and spoils on that run and on
 the book's own, and writes results/corrections.csv. Both resume from ``--work``.
 """
 
@@ -24,6 +24,7 @@ from gmvae_lib.study.programs import program
 from gmvae_lib.vae.runs import unpack_posterior
 
 PUBLIC = "article-public"
+EXACT = "public, seed "  # in names of models: the article's exact architecture
 BOOK = "letters100k"
 SWEEP = "article_sweep.csv"
 CORRECTIONS = "corrections.csv"
@@ -31,6 +32,24 @@ DRAWS = 100  # of the labels; seeds from 0, as in sweep.csv
 DRAWS_ALSO = 40
 STEPS = ("sweep", "corrections")
 COUNTS_CORRECTED = (73, 291)
+
+
+def public_runs(results) -> dict[str, Path]:
+    """The published trainings of the article's exact architecture: folders by name of the model."""
+    folders = {0: Path(results) / PUBLIC}
+    for path in Path(results).glob(f"{PUBLIC}-*"):
+        folders[int(path.name.removeprefix(f"{PUBLIC}-"))] = path
+    return {f"{EXACT}{seed}": folders[seed] for seed in sorted(folders)}
+
+
+def exact(table):
+    """The rows of article_sweep.csv that belong to the article's exact architecture."""
+    return table[table["model"].str.startswith(EXACT)]
+
+
+def earlier(table):
+    """The other rows of article_sweep.csv: the earlier form with a further ReLU."""
+    return table[~table["model"].str.startswith(EXACT)]
 
 
 def sampler(run):
@@ -133,9 +152,10 @@ def main(argv=None):
 def write_sweep(args):
     """article_sweep.csv, and beside it how each of its models was made."""
     further = dict(pair.partition("=")[::2] for pair in args.also)
-    paths = {"public": args.results / PUBLIC} | {name: Path(path) for name, path in further.items()}
+    own = public_runs(args.results)
+    paths = own | {name: Path(path) for name, path in further.items()}
     models = {name: posterior_of(path) for name, path in paths.items()}
-    draws = dict.fromkeys(further, min(args.draws, DRAWS_ALSO)) | {"public": args.draws}
+    draws = dict.fromkeys(further, min(args.draws, DRAWS_ALSO)) | dict.fromkeys(own, args.draws)
     found = sweep_models(models, args.work, draws, args.jobs, not args.quiet).round(5)
     origins = {
         name: {
