@@ -17,6 +17,9 @@ from safetensors.numpy import load as from_bytes
 
 from gmvae_lib.data.idx import load_idx
 from gmvae_lib.data.storage import read_npz, write_atomically
+from gmvae_lib.label.neighbours import neighbour_decoder
+from gmvae_lib.study.experiments import draw_labelled
+from gmvae_lib.study.studies import accuracy_with
 from gmvae_lib.vae.config import GMVAEConfig, TrainConfig
 from gmvae_lib.vae.runs import Run, save_run, unpack_posterior
 
@@ -87,6 +90,19 @@ def article_run(folder, data) -> Run:
     )
 
 
+def named_by_neighbours(folder, y, n_labels=(73, 100, 291, 728), draws=20) -> dict:
+    """Accuracy of graph and neighbours on large.npz: mean and standard deviation over draws."""
+    columns = read_npz(folder / "large.npz", ("neighbours",))
+    decoder = neighbour_decoder(unpack_posterior(columns), columns["neighbours"])
+    found = {}
+    for n in n_labels:
+        rows = (draw_labelled(len(y), n, seed) for seed in range(draws))
+        right = [accuracy_with(decoder, np.arange(len(y)), y, labelled) for labelled in rows]
+        found[str(n)] = {"mean": np.mean(right), "sd": np.std(right, ddof=1), "draws": draws}
+        print(f"large, {n} labels: {found[str(n)]}", flush=True)
+    return found
+
+
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.publish", description=__doc__.split("\n\n")[0]
@@ -95,6 +111,10 @@ def main(argv=None) -> None:
     parser.add_argument("--data", required=True, help="the IDX file of images, labels beside it")
     args = parser.parse_args(argv)
     found = merged(args.folders)
+    for folder in args.folders:
+        if (folder / "large.npz").is_file():
+            y = load_idx(Path(args.data))[0].labels
+            found["parts"]["large"]["graph and neighbours"] = named_by_neighbours(folder, y)
     text = json.dumps(found, indent=1) + "\n"
     write_atomically(RESULTS / "gpu.json", lambda path: path.write_text(text))
     for folder in args.folders:

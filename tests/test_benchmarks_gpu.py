@@ -37,7 +37,7 @@ def done(tmp_path_factory):
     first = command(*line)
     assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
     measures = json.loads((out / "measures.json").read_text())
-    again = command(*line, "--only", "paper", "--resume")
+    again = command(*line, "--only", "paper,large", "--resume")
     assert again.returncode == 0, again.stderr[-3000:]
     return out, measures, json.loads((out / "measures.json").read_text())
 
@@ -84,6 +84,17 @@ def test_a_second_call_resumes(done):
         assert (again["epochs"], again["elbo"], again["purity"]) == (
             run["epochs"], run["elbo"], run["purity"],
         )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_preset_large_is_trained_when_asked_for(done):
+    out, first, second = done
+    found = second["parts"]["large"]
+    assert "large" not in first["parts"] and found["epochs"] == found["epochs_of_preset"] == 4
+    assert found["model"]["residual"] == 1 and found["seconds"] > 0
+    kept = np.load(out / "large.npz", allow_pickle=False)
+    assert unpack_posterior(dict(kept)).shape == (800, 26) and len(kept["neighbours"]) == 800
+    assert all(0 < found[name] <= 1 for name in ("purity", "1-NN, all labels"))
 
 
 @pytest.mark.parametrize(

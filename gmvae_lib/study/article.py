@@ -2,8 +2,9 @@
 
 ``python -m gmvae_lib.study.article`` measures the decoders on q of the published runs of the
 article's public architecture (results/article-public of seed 0, results/article-public-N of further
-seeds) and of every run named with ``--also``, and writes results/article_sweep.csv; then it counts what soft corrects and spoils on that run and on
-the book's own, and writes results/corrections.csv. Both resume from ``--work``.
+seeds) and of every run named with ``--also``, and writes results/article_sweep.csv; then it counts
+what soft corrects and spoils on the run of seed 0 and on the book's own, and writes
+results/corrections.csv. Both resume from ``--work``.
 """
 
 import argparse

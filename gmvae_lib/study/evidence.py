@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gmvae_lib.study.article import BOOK as BOOK_RUN
-from gmvae_lib.study.article import CORRECTIONS, SWEEP
+from gmvae_lib.study.article import CORRECTIONS, PUBLIC, SWEEP, exact
 from gmvae_lib.study.metrics import mean_and_interval
 from gmvae_lib.study.two_way import CELLS, load_cells, two_way
 from gmvae_lib.study.verdicts import Interval
@@ -27,6 +27,7 @@ class Evidence:
     corrections: pd.DataFrame | None = None  # corrections.csv
     cells: dict | None = None  # two_way_cells.npz
     network: pd.DataFrame | None = None  # rows of the network on labels alone
+    article_epochs: int | None = None  # of the published trainings of the article's recipe
 
 
 def evidence(results) -> Evidence:
@@ -41,7 +42,9 @@ def evidence(results) -> Evidence:
     run = load_run(results / BOOK_RUN)
     network = sweep[sweep["method"] == CONVOLUTIONAL]
     network = None if network.empty else network
-    return Evidence(run, sweep, table(SWEEP), table(CORRECTIONS), cells, network)
+    history = table(f"{PUBLIC}/history.csv")
+    epochs = None if history is None else len(history)
+    return Evidence(run, sweep, table(SWEEP), table(CORRECTIONS), cells, network, epochs)
 
 
 def curve(table, method, least=2):
@@ -62,10 +65,30 @@ def accuracy_at(table, method, n_labels):
     return rows.sort_values("seed")["accuracy"].to_numpy()
 
 
+def article_accuracies(table, method, n_labels):
+    """Accuracies of the article's exact architecture: [draws], or [models, draws] if several."""
+    rows = exact(table)
+    rows = rows[(rows["method"] == method) & (rows["n_labels"] == n_labels)]
+    wide = rows.pivot(index="model", columns="seed", values="accuracy").dropna(axis=1)
+    return wide.to_numpy() if len(wide) > 1 else wide.to_numpy().ravel()
+
+
+def article_cells(table) -> dict:
+    """`article_accuracies` by (method, number of labels), always [models, draws]."""
+    pairs = exact(table)[["method", "n_labels"]].drop_duplicates()
+    return {(m, int(n)): np.atleast_2d(article_accuracies(table, m, n)) for m, n in pairs.values}
+
+
+def over_trainings(table):
+    """article_sweep.csv's rows of the exact architecture, their mean over trainings by draw."""
+    rows = exact(table).groupby(["method", "n_labels", "seed"], as_index=False)
+    return rows["accuracy"].mean()
+
+
 def accuracies(ev: Evidence, model, method, n_labels):
     """Accuracies [draws], or [models, draws] where several trainings met the same draws."""
     if model == ARTICLE:
-        return accuracy_at(ev.article[ev.article["model"] == "public"], method, n_labels)
+        return article_accuracies(ev.article, method, n_labels)
     if model == NETWORK:
         return accuracy_at(ev.network, CONVOLUTIONAL, n_labels)
     if model == BOOK and ev.cells and (method, n_labels) in ev.cells:
@@ -80,13 +103,17 @@ def interval(values, confidence=0.95) -> Interval:
     return Interval(*mean_and_interval(values, confidence))
 
 
+def trainings(values) -> str:
+    """How many trainings a table [draws] or [models, draws] holds, in words."""
+    return "one training" if np.ndim(values) < 2 else f"{len(values)} trainings"
+
+
 def measured_on(ev, model, values) -> str:
     """What the interval of some accuracies covers, in words."""
-    if np.ndim(values) == 2:
-        return f"{data(ev)}; {values.shape[0]} trainings, {values.shape[1]} draws of the labels"
+    draws = f"{np.shape(values)[-1]} draws of the labels"
     if model == NETWORK:
-        return f"{data(ev)}; {len(values)} draws of the labels, one training for each"
-    return f"{data(ev)}; one training, {len(values)} draws of the labels"
+        return f"{data(ev)}; {draws}, one training for each"
+    return f"{data(ev)}; {trainings(values)}, {draws}"
 
 
 def data(ev):

@@ -203,14 +203,14 @@ def collect(work: Path, out: Path) -> pd.DataFrame:
 # ---- comparison ---------------------------------------------------------------------------------
 
 
-def _wide(table, method, n) -> pd.DataFrame:
-    """Accuracy of a method at n labels: [model seeds, draws], without unfinished models."""
+def wide(table, method, n) -> pd.DataFrame:
+    """Accuracy of a method at n labels: [model seeds, draws], of the draws that all models have."""
     rows = table[(table["method"] == method) & (table["n_labels"] == n)]
-    wide = rows.pivot(index="model_seed", columns="draw", values="accuracy")
-    return wide.dropna()
+    found = rows.pivot(index="model_seed", columns="draw", values="accuracy")
+    return found.dropna(axis=1)
 
 
-def interval(wide) -> tuple[float, float, float]:
+def interval(accuracy) -> tuple[float, float, float]:
     """Mean and 95 % interval of a table [models, draws]: over both, or draws where one model is.
 
     Examples
@@ -218,8 +218,8 @@ def interval(wide) -> tuple[float, float, float]:
     >>> [round(v, 3) for v in interval([[0.9, 0.92]])]
     [0.91, 0.783, 1.037]
     """
-    wide = np.asarray(wide, dtype=float)
-    return evidence.interval(wide if len(wide) > 1 else wide[0])
+    accuracy = np.asarray(accuracy, dtype=float)
+    return evidence.interval(accuracy if len(accuracy) > 1 else accuracy[0])
 
 
 def comparison(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
@@ -235,14 +235,14 @@ def comparison(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     """
     rows = []
     for i, n in enumerate(N_LABELS):
-        mine = _wide(table, ours, n)
+        mine = wide(table, ours, n)
         if mine.empty:
             continue
         for rival in (POISSON, *PACKAGE):
-            other = _wide(table, rival, n)
+            other = wide(table, rival, n)
             cells = mine.index.intersection(other.index), mine.columns.intersection(other.columns)
             if min(map(len, cells)) and len(cells[1]) > 1:
-                a, b = (wide.loc[cells].to_numpy() for wide in (mine, other))
+                a, b = (found.loc[cells].to_numpy() for found in (mine, other))
                 means = a.mean(), b.mean(), *interval(a - b)
                 rows.append([n, rival, *a.shape, *means, (a > b).mean()])
         mean, low, _ = interval(mine)

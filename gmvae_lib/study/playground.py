@@ -51,6 +51,8 @@ def fold_encoder(model):
     """
     from torch import nn
 
+    if model.config.residual:
+        raise InputError("run: found residual blocks, expected an encoder of plain layers")
     layers = []
     for module in [*model.encoder.modules(), model.cluster]:
         if isinstance(module, nn.Conv2d | nn.Linear):

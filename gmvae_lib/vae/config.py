@@ -310,7 +310,12 @@ PRESETS = {
 PRESETS["large"] = (
     replace(PRESETS["best"][0], channels=(64, 128, 256), residual=1),
     replace(
-        PRESETS["best"][1], epochs=100, batch_size=1000, neighbours_from=10, neighbours_every=10
+        PRESETS["best"][1],
+        epochs=30,
+        generative_epochs=10,
+        batch_size=1000,
+        neighbours_from=3,
+        neighbours_every=3,
     ),
 )
 SMALLEST_SIDE = 8  # pixels, after the strided convolutions

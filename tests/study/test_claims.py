@@ -1,10 +1,19 @@
 """The rows of the claims table: what they print, and what they do with gaps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from gmvae_lib.study import article, claims
+from gmvae_lib.study.evidence import (
+    ARTICLE,
+    article_accuracies,
+    article_cells,
+    evidence,
+    over_trainings,
+)
 from gmvae_lib.study.metrics import crossings, labels_at_accuracy_interval
 
 
@@ -49,3 +58,40 @@ def test_draws_that_were_not_measured_everywhere_count_where_they_were():
     assert found[0] == pytest.approx(500 * (900 / 500) ** 0.75)
     np.testing.assert_allclose(crossings((counts, accuracy), 0.8, n_resamples=5), found[0])
     assert claims.curve(table[table["seed"] == 0], "a")[0].tolist() == [500, 900, 1000]
+
+
+def articles(*models):
+    """Rows of article_sweep.csv: soft at 291 labels, accuracies by model."""
+    return pd.DataFrame(
+        [("soft", name, 291, s, a) for name, values in models for s, a in enumerate(values)],
+        columns=["method", "model", "n_labels", "seed", "accuracy"],
+    )
+
+
+def test_trainings_of_the_article_are_compared_on_the_draws_that_all_have():
+    one, other = ("public, seed 0", [0.70, 0.72, 0.74]), ("public, seed 1", [0.80, 0.81])
+    form = ("ReLU, seed 0", [0.5, 0.5, 0.5])
+    alone = article_accuracies(articles(one, form), "soft", 291)
+    assert alone.tolist() == [0.70, 0.72, 0.74]
+    both = articles(one, other, form)
+    assert article_accuracies(both, "soft", 291).tolist() == [[0.70, 0.72], [0.80, 0.81]]
+    assert article_cells(both)["soft", 291].shape == (2, 2)
+    means = over_trainings(both).set_index("seed")["accuracy"]
+    assert means.to_dict() == pytest.approx({0: 0.75, 1: 0.765, 2: 0.74})
+
+
+def test_one_more_training_that_differs_leaves_claim_3_undecided():
+    ev = evidence("results")
+    first = ev.article[ev.article["model"] == "public, seed 0"]
+    again = first.assign(model="public, seed 1", accuracy=first["accuracy"] + 0.05)
+    further = ev.article[~ev.article["model"].str.startswith("public")]
+    found = {}
+    for name, table in (("one", [first, further]), ("two", [first, again, further])):
+        rows = claims.claims_table(replace(ev, article=pd.concat(table)))
+        found[name] = {row["id"]: row for row in rows if row["model"] == ARTICLE}
+    one, two = (found[name][3] for name in ("one", "two"))
+    assert two["obtained"] == pytest.approx(one["obtained"] + 0.025)
+    assert one["verdict"] == "not reproduced" and two["verdict"] == "undecided"
+    assert two["low"] < one["low"] and two["high"] > one["high"] + 0.05
+    assert "the 2 trainings, by seed" in two["note"] and "2 trainings, 100 draws" in two["dataset"]
+    assert found["two"][5]["high"] > found["one"][5]["high"]

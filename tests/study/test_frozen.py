@@ -23,7 +23,7 @@ def test_every_field_of_the_recipe_is_listed_or_without_use():
 
     names = {f.name for part in (GMVAEConfig, TrainConfig) for f in fields(part)}
     listed = {row["name"] for row in frozen.constants() if row["part"] == "recipe"}
-    assert names - listed == {"encoder_hidden", "last_activation", "seed"}
+    assert names - listed == {"encoder_hidden", "last_activation", "residual", "seed"}
     assert {name for names in frozen.OTHER_FIELDS.values() for name in names} <= listed
 
 

@@ -139,10 +139,11 @@ def test_models_widen_the_interval():
     assert (one["models"], one["low"]) == (1, pytest.approx(2.0))  # the draws alone say: certain
 
 
-def test_a_model_that_is_not_measured_to_the_end_is_left_out():
+def test_a_draw_that_one_model_has_not_met_counts_for_none():
     table = table_of(lambda method, m, d: 0.9 + m * 0.01)
     table = table[~((table["model_seed"] == 2) & (table["draw"] == 99))]
-    assert few.comparison(table)["models"].tolist() == [2, 2]
+    found = few.comparison(table)
+    assert found["models"].tolist() == [3, 3] and found["draws"].tolist() == [99, 99]
     assert few.comparison(table[table["model_seed"] > 5]).empty
 
 

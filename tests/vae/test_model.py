@@ -84,6 +84,27 @@ def test_colours_are_seen_by_the_convolutions_pixel_by_pixel():
     torch.testing.assert_close(response[1], first.weight[:, 1, 2, 3])
 
 
+def test_residual_blocks_start_as_the_plain_encoder_and_then_learn():
+    """Their last gain is 0 at first: what follows a ReLU passes through unchanged."""
+    plain, deep = make(), make(residual=2)
+    assert sum("convolutions" in name for name, _ in deep.named_modules()) > len(
+        plain.encoder.convolutions
+    )
+    for name, value in plain.state_dict().items():
+        if "convolutions" not in name:
+            deep.state_dict()[name].copy_(value)
+    ours = [m for m in deep.encoder.convolutions if not hasattr(m, "convolutions")]
+    for mine, theirs in zip(ours, plain.encoder.convolutions, strict=True):
+        mine.load_state_dict(theirs.state_dict())
+    x = torch.rand(3, 784, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(deep.encoder(x), plain.encoder(x))
+    deep.train()
+    deep.encoder(x).square().sum().backward()
+    blocks = [m for m in deep.encoder.convolutions if hasattr(m, "convolutions")]
+    assert len(blocks) == 4
+    assert all(block.convolutions[-1].weight.grad.abs().max() > 0 for block in blocks)
+
+
 def test_a_gaussian_likelihood_gives_means_of_any_size():
     model = make("mlp", image_shape=(4,), likelihood="gaussian")
     torch.nn.init.constant_(model.decoder[-1].bias, 50.0)
@@ -266,7 +287,7 @@ def test_small_sets_train_for_as_many_steps():
     assert preset("best", epochs=3, seed=7)[1].generative_epochs == 15
 
 
-@pytest.mark.parametrize("name", ["best", "quick"])
+@pytest.mark.parametrize("name", ["best", "quick", "large"])
 @pytest.mark.parametrize("n", [2, 7, 178, 400, 1797])
 def test_presets_suit_small_sets(name, n):
     full_model, full = preset(name)
@@ -274,12 +295,12 @@ def test_presets_suit_small_sets(name, n):
     assert 2 <= model.K <= max(2, n / 5) and model.K <= full_model.K
     assert model.auxiliary[0] / model.K == pytest.approx(4, rel=0.01)
     steps = training.epochs * max(1, n // training.batch_size)
-    made_for = {"best": 100_000, "quick": 5_000}[name]
+    made_for = {"best": 100_000, "quick": 5_000, "large": 100_000}[name]
     wanted = full.epochs * made_for // full.batch_size
     assert wanted <= steps < 2.1 * wanted
 
 
-@pytest.mark.parametrize("name", ["paper", "best", "quick"])
+@pytest.mark.parametrize("name", ["paper", "best", "quick", "large"])
 @pytest.mark.parametrize(
     "shape", [(1, 1), (8, 8), (28, 28), (20, 33), (64, 64, 3), (128, 96, 3), (30,), (1,)]
 )
