@@ -77,7 +77,7 @@ def front_curves(ev) -> dict:
 
 def in_per_cent(found) -> str:
     """Mean and interval in per cent, as in README's table; without the latter if there is none."""
-    mean, low, high = (100 * value for value in found)
+    mean, low, high = 100 * np.clip(found, 0, 1)
     return f"{mean:.1f} ({low:.1f} to {high:.1f})" if low == low else f"{mean:.1f}"
 
 

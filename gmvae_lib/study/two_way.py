@@ -32,6 +32,7 @@ N_LABELS = {  # by the decoders' input; the crossing of 80 % lies between 100 an
     "rows": (73, 100, 291, 728),
 }
 DRAWS = {"q": 100, "smoothed": 20, "rows": 20}  # of the labels; the last two take seconds a cell
+FEW_MODELS = 5
 OUT = Path("results/two_way.csv")
 CELLS = "two_way_cells.npz"
 
@@ -192,6 +193,10 @@ def load_cells(path) -> dict:
 def crossing(found: dict, method: str, target: float, n_resamples=2000, seed=0) -> np.ndarray:
     """Labels at which a method's mean accuracy reaches a target, resampling models and draws.
 
+    A bootstrap over fewer than `FEW_MODELS` models would leave out most of what a further one might
+    give. Their mean is then moved by Student's t of M - 1 degrees of freedom, at all numbers of
+    labels together.
+
     found : accuracy [M, D] by (method, number of labels), with the same M and D at every number.
 
     Returns
@@ -206,8 +211,15 @@ def crossing(found: dict, method: str, target: float, n_resamples=2000, seed=0) 
     rng = np.random.default_rng(seed)
     curves = [tables.mean(axis=(1, 2))]
     for _ in range(n_resamples):
-        drawn = tables[:, rng.integers(0, M, M)][:, :, rng.integers(0, D, D)]
-        curves.append(drawn.mean(axis=(1, 2)))
+        drawn = tables[:, :, rng.integers(0, D, D)]
+        if M >= FEW_MODELS:
+            curves.append(drawn[:, rng.integers(0, M, M)].mean(axis=(1, 2)))
+            continue
+        mean, moved = drawn.mean(axis=(1, 2)), 0.0
+        if M > 1:  # a normal combination of the deviations, over the root of chi-squared
+            apart = drawn.mean(axis=2) - mean[:, None]  # [C, M], sums to 0
+            moved = apart @ rng.normal(size=M) / np.sqrt(M * rng.chisquare(M - 1))
+        curves.append(mean + moved)
     return np.nan_to_num([labels_at_accuracy(counts, c, target) for c in curves], nan=np.inf)
 
 

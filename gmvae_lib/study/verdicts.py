@@ -37,7 +37,8 @@ RULES = {
     "explained": "the effect is there, but most of it goes once a fault of the comparison is "
     "mended: the part that goes is larger than the part that stays, with its whole 95 % interval.",
     "undecided": "the interval holds the article's figure and others that would not be close to "
-    "it; or, for a sign, both signs.",
+    "it; or, for a sign, both signs; or, for a lead that is to shrink, the leads at few and at many "
+    "labels overlap.",
     "beaten": "the whole interval is better than the article's figure, with the article's model on "
     "the article's 145,600 images. It can occur only where these are at hand.",
 }
@@ -96,10 +97,10 @@ def of_lead(at: Interval, few: Interval, many: Interval, behind: dict, own=True)
     behind : mean leads where they are negative with their whole interval, by number of labels.
     """
     sign = of_sign(at)
-    if sign == "undecided":
-        return sign
-    if sign == "not reproduced" or few.low <= many.high:
+    if sign == "not reproduced" or few.high < many.low:
         return "not reproduced" if own else "below"
+    if sign == "undecided" or few.low <= many.high:
+        return "undecided"
     if not behind:
         return "reproduced"
     if min(behind.values()) >= -NEAR_LEAD:

@@ -119,3 +119,21 @@ def test_a_crossing_is_that_of_the_mean_with_models_and_draws_resampled():
     # the mean has a standard deviation of 0.01 / sqrt(10) and 0.03 / sqrt(100): 0.0044 in all
     assert given[1:].std() == pytest.approx(given[0] * np.log(2) * 0.0044 / 0.1, rel=0.3)
     assert np.isinf(crossing(found, "soft", 0.99, n_resamples=10)).all()
+
+
+def test_few_models_move_a_crossing_by_students_t():
+    """Two models whose accuracy is linear in log labels: log of the crossing has a t interval."""
+    counts = (100, 200, 400, 800, 1600, 3200)
+    noise = np.random.default_rng(1).normal(0, 1e-6, (2, 3))
+    found = {
+        ("soft", n): 0.5 + 0.1 * np.log2(n / 100) + np.array([[-0.01], [0.01]]) + noise
+        for n in counts
+    }
+    drawn = crossing(found, "soft", 0.75, n_resamples=4000)
+    shift = np.log2(drawn[1:] / 100 / 2**2.5)  # t_1 * 0.01 / 0.1, its quartiles +- 0.1
+    assert np.log2(drawn[0] / 100) == pytest.approx(2.5, abs=1e-3)
+    assert np.quantile(shift, [0.25, 0.75]) == pytest.approx([-0.1, 0.1], abs=0.015)
+    # the interval of the accuracy there, mean +- 12.7 * 0.01, is that of the crossing
+    low, high = two_way(found["soft", 400])[1:3]
+    assert (high - low) / 2 == pytest.approx(12.706 * 0.01, rel=1e-3)
+    assert np.quantile(shift, 0.95) == pytest.approx(6.314 * 0.1, rel=0.25)

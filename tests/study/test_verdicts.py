@@ -68,7 +68,11 @@ def test_a_lead_must_be_certain_shrink_and_stay():
     assert verdicts.of_lead(lead, few, many, {}) == "reproduced"
     assert verdicts.of_lead(lead, few, many, {50_000: -0.0006}) == "close"
     assert verdicts.of_lead(lead, few, many, {50_000: -0.01}) == "not reproduced"
-    assert verdicts.of_lead(lead, Interval(1, 0.1, 2), many, {}) == "not reproduced"
+    # leads at few and at many labels that overlap decide nothing; one that grows does
+    assert verdicts.of_lead(lead, Interval(1, 0.1, 2), many, {}) == "undecided"
+    assert verdicts.of_lead(lead, many._replace(mean=-5, low=-6, high=-4), many, {}) == (
+        "not reproduced"
+    )
     assert verdicts.of_lead(Interval(0.4, -0.3, 1.2), few, many, {}) == "undecided"
     assert verdicts.of_lead(Interval(-1, -2, -0.5), few, many, {}, own=False) == "below"
 

@@ -67,34 +67,40 @@ def training_curves(history, K):
 
 
 @mpl.rc_context(STYLE)
-def course(history, target=0.8):
-    """A training by the ELBO: the ELBO, and beside it what the labels said of it afterwards.
+def course(trainings, target=0.8):
+    """Trainings by the ELBO: the ELBO, and beside it what the labels said of them afterwards.
 
     Parameters
     ----------
-    history : sequence of dict
-        epoch and elbo of each epoch; purity, "soft 291" and "graph 291" of some, nan elsewhere.
+    trainings : dict of str to sequence of dict
+        By name: epoch and elbo of each epoch; purity and "soft 291" of some, nan elsewhere.
     target : float
         Accuracy marked by a line.
     """
     import pandas as pd
 
-    table = pd.DataFrame(history)
     fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.8))
-    left.plot(table["epoch"], table["elbo"], color=BLUE)
-    left.set_ylim(table["elbo"].quantile(0.02), None)  # the first epochs are far below
+    lowest = []
+    for (name, history), colour in zip(trainings.items(), (BLUE, VERMILION, BLACK), strict=False):
+        table = pd.DataFrame(history)
+        lowest.append(table["elbo"].quantile(0.02))  # the first epochs are far below
+        left.plot(table["epoch"], table["elbo"], color=colour)
+        known = table.dropna(subset=["purity"])
+        right.plot(
+            known["epoch"], known["purity"], "--", color=colour, marker="s", ms=4,
+            label=f"purity, {name}",
+        )  # fmt: skip
+        right.plot(
+            known["epoch"], known["soft 291"], color=colour, marker="o", ms=4,
+            label=f"soft, 291 labels, {name}",
+        )  # fmt: skip
+        last = table.iloc[-1]
+        left.annotate(
+            name, (last["epoch"], last["elbo"]), (-4, -8), textcoords="offset points",
+            ha="right", va="top", color=colour,
+        )  # fmt: skip
+    left.set_ylim(min(lowest), None)
     left.set_title("ELBO, nats an image", loc="left")
-    lines = {
-        "purity": ("purity", BLACK, "--", "s"),
-        "graph 291": ("graph, 291 labels", SKY, "-", "P"),
-        "soft 291": ("soft, 291 labels", BLUE, "-", "o"),
-    }
-    known = table.dropna(subset=["purity"])
-    for name, (label, colour, line, marker) in lines.items():
-        if name in known:
-            right.plot(
-                known["epoch"], known[name], line, color=colour, marker=marker, ms=4, label=label
-            )
     right.axhline(target, color=BLACK, lw=0.8)
     right.yaxis.set_major_formatter(PercentFormatter(1))
     right.set_title("with labels, afterwards", loc="left")
