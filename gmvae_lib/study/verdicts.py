@@ -37,7 +37,7 @@ RULES = {
     "explained": "the effect is there, but most of it goes once a fault of the comparison is "
     "mended: the part that goes is larger than the part that stays, with its whole 95 % interval.",
     "undecided": "the interval holds the article's figure and others that would not be close to "
-    "it; or, for a sign, both signs; or, for a lead that is to shrink, the leads at few and at many "
+    "it; or, for a sign, both signs; or, for a lead that is to shrink, those at few and at many "
     "labels overlap.",
     "beaten": "the whole interval is better than the article's figure, with the article's model on "
     "the article's 145,600 images. It can occur only where these are at hand.",
