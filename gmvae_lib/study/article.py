@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,21 @@ def public_runs(results) -> dict[str, Path]:
     for path in Path(results).glob(f"{PUBLIC}-*"):
         folders[int(path.name.removeprefix(f"{PUBLIC}-"))] = path
     return {f"{EXACT}{seed}": folders[seed] for seed in sorted(folders)}
+
+
+class Training(NamedTuple):
+    """What a published training holds that need not hold its weights."""
+
+    history: list  # of dicts, one an epoch
+    made: dict  # how, when and on what
+    posterior: np.ndarray  # q(c|x), [N, K]
+
+
+def read_training(path) -> Training:
+    """A training of `public_runs`."""
+    q, _ = posterior_of(path)
+    made = json.loads((Path(path) / "provenance.json").read_text())["training"]
+    return Training(pd.read_csv(Path(path) / "history.csv").to_dict("records"), made, q)
 
 
 def exact(table):

@@ -1,5 +1,6 @@
 """The article's model: its sampler, its sweep, and what soft corrects."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,13 @@ import pytest
 
 from gmvae_lib import GMVAEConfig, TrainConfig
 from gmvae_lib.errors import InputError
-from gmvae_lib.study.article import corrections, sampler, sweep_models
+from gmvae_lib.study.article import (
+    corrections,
+    public_runs,
+    read_training,
+    sampler,
+    sweep_models,
+)
 from gmvae_lib.study.disagreement import count_disagreements, find_disagreement
 from gmvae_lib.vae.model import GMVAE
 from gmvae_lib.vae.runs import Run
@@ -84,3 +91,16 @@ def test_models_are_swept_with_the_same_draws_and_resumed(tmp_path):
     assert found.groupby("model")["seed"].nunique().to_dict() == {"public": 3, "b, 1": 2}
     counted = corrections(models, n_labels=(10,), draws=2, progress=False)
     assert len(counted) == 4 and (counted["corrected"] >= counted["corrected_mass"]).all()
+
+
+def test_the_published_trainings_differ_in_their_seed_alone():
+    paths = public_runs("results")
+    assert list(paths)[:2] == ["public, seed 0", "public, seed 1"]
+    configs = [json.loads((path / "config.json").read_text()) for path in paths.values()]
+    seeds = [config["training"].pop("seed") for config in configs]
+    assert seeds == list(range(len(seeds))) and all(config == configs[0] for config in configs)
+    for path in paths.values():
+        found = read_training(path)
+        assert len(found.history) == 450 and found.made["card"]
+        assert found.posterior.shape == (100_000, 100)
+        np.testing.assert_allclose(found.posterior.sum(axis=1), 1, atol=1e-3)
