@@ -106,9 +106,9 @@ def test_one_quantity_has_one_interval(evidence):
 
 def test_readme_says_of_the_article_s_model_what_was_measured(evidence):
     readme = " ".join((RESULTS.parent / "README.md").read_text().split())
-    assert "it does not reach the article's 80 % with 291 labels" in readme
-    soft = claims.accuracies(evidence, claims.ARTICLE, "soft", 291)
-    assert claims.interval(soft).high < 0.80
+    assert "Of two trainings, one comes close to the article's 80 % with 291 labels" in readme
+    other, close = sorted(claims.accuracies(evidence, claims.ARTICLE, "soft", 291).mean(axis=1))
+    assert other < 0.80 - verdicts.NEAR_POINTS < close < 0.80
 
 
 def test_targets_come_from_the_results(evidence):
