@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gmvae_lib.label import bounds
-from gmvae_lib.study.evidence import CONVOLUTIONAL, Evidence, evidence
+from gmvae_lib.study.evidence import CONVOLUTIONAL, Evidence, evidence, over_trainings
 from gmvae_lib.study.experiments import summarise
 from gmvae_lib.study.labeller import COLUMNS, asked_letters, labeller_data, write_sheet
 from gmvae_lib.study.latent_maps import load_maps
@@ -72,7 +72,7 @@ def front_data(ev: Evidence, studies) -> dict:
     curves = []
     tables = {method: (ev.sweep, method, *look) for method, look in FRONT.items()}
     if ev.article is not None:
-        public = ev.article[ev.article["model"] == "public"]
+        public = over_trainings(ev.article)
         tables["article"] = (public, "soft", "article’s model", True)
     for key, (table, method, name, shown) in tables.items():
         rows = table[table["method"] == method]
