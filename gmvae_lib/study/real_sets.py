@@ -261,15 +261,15 @@ def study(
                 if "method" not in row:
                     same = [r for r in runs if (r["set"], r["input"]) != (row["set"], kind)]
                     runs = [*same, row]
-                    _write(runs_file, runs, RUN_COLUMNS)
+                    write_table(runs_file, runs, RUN_COLUMNS)
                     print(f"{folder.name}, {kind}: {row['chosen']}", flush=True)
                     continue
                 rows.append(row)
                 unsaved += 1
                 if unsaved % 20 == 0 or slow:
-                    _write(out, rows, COLUMNS)
+                    write_table(out, rows, COLUMNS)
                     print(f"{folder.name}, {kind}: {len(rows)} cells in all", flush=True)
-            _write(out, rows, COLUMNS)
+            write_table(out, rows, COLUMNS)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -285,7 +285,8 @@ def _stored(path, names) -> list[dict]:
     return table.to_dict("records")
 
 
-def _write(path, rows, names) -> None:
+def write_table(path, rows, names) -> None:
+    """Write rows, dicts, as a CSV with some columns, whole or not at all."""
     table = pd.DataFrame(rows, columns=names)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))

@@ -9,7 +9,7 @@ import pytest
 
 from gmvae_lib.data.storage import array_digest
 from gmvae_lib.errors import InputError
-from gmvae_lib.study import real_sets, real_tables
+from gmvae_lib.study import real_ceilings, real_sets, real_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = json.loads((ROOT / real_sets.DRAWS_FILE).read_text(encoding="utf-8"))
@@ -86,6 +86,7 @@ def run_study(folder, **options):
     )
 
 
+@pytest.mark.slow
 def test_the_study_measures_a_folder_never_seen_and_resumes(small, monkeypatch):
     table = run_study(small)
     runs = (small.parent / "out_runs.csv").read_text()
@@ -99,6 +100,21 @@ def test_the_study_measures_a_folder_never_seen_and_resumes(small, monkeypatch):
     pd.testing.assert_frame_equal(run_study(small), table)
 
 
+@pytest.mark.slow
+def test_measures_that_explain(small, monkeypatch):
+    """Blue and red are told apart by any measure; runs that are not there are left out."""
+    run_study(small, inputs=("features",))
+    out = small.parent / "ceilings.csv"
+    arguments = [str(small), "--out", str(out), "--work", str(small.parent / "work")]
+    assert real_ceilings.main(arguments) == 0
+    table = pd.read_csv(out)
+    assert table["input"].tolist() == ["features"]
+    assert (table[["near_input", "near_encoder", "purity", "all_labels"]] > 0.9).all(axis=None)
+    monkeypatch.setattr(real_ceilings, "read_set", None)  # what is there is not measured again
+    assert real_ceilings.main(arguments) == 0
+
+
+@pytest.mark.slow
 def test_slow_rivals_join_the_table(small):
     run_study(small)
     table = run_study(small, slow=True)
@@ -107,7 +123,7 @@ def test_slow_rivals_join_the_table(small):
 
 
 def test_pictures_that_changed_are_refused(small):
-    run_study(small)
+    real_sets.check_draws([small], small.parent / "draws")
     (small / "red" / "00.png").unlink()
     with pytest.raises(InputError, match="other pictures"):
         run_study(small)
