@@ -423,7 +423,7 @@ class GMVAEClassifier(
             )
         elif fitting:
             self.n_features_in_ = X.images.shape[1]
-        shape = getattr(X, "images", X).shape
+        shape = (X.images if isinstance(X, IMAGES) else X).shape
         expected = shape[1:] if fitting else self.run_.config.image_shape
         if shape[1:] != expected:
             sizes = "x".join(map(str, expected))

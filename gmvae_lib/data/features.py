@@ -33,8 +33,8 @@ class FeatureSet:
     Examples
     --------
     >>> pictures = ImageSet(np.zeros((1, 4, 4), np.uint8))
-    >>> FeatureSet(pictures, [[3.0, 4.0]], {"name": "two numbers"}).images.round(2).tolist()
-    [[0.85, 1.13]]
+    >>> print(FeatureSet(pictures, [[3.0, 4.0]], {"name": "two numbers"}).images.round(2))
+    [[0.85 1.13]]
     """
 
     def __init__(self, pictures: ImageSet, features, about: dict, bank=None):

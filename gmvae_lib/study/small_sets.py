@@ -2,16 +2,14 @@
 
 ``python -m gmvae_lib.study.small_sets`` writes results/small_sets.csv, in a quarter of an hour on
 one core, and resumes after an interruption. Sets of scikit-learn: digits as images and as rows,
-wine, and breast cancer. Drawn here: parts in colour, and the same pictures in grey
-(`parts.draw_parts`).
+wine, and breast cancer. Sets of pictures from elsewhere are in `real_sets`.
 
 The GMVAE is not always ahead: from 50 labels on, logistic regression is better on both tables (wine
 and breast cancer), whose classes are linearly separable; on digits as rows, label spreading does as
 well without any training. On digits as images, where random views apply, the GMVAE leads.
 
 K is chosen without labels, by `choose_components`. That rule, the views of rows (`views.CORRUPTED`)
-and their encoder were developed with the labels of the four sets of scikit-learn in view; nothing
-was tuned on the parts.
+and their encoder were developed with the labels of these sets in view.
 """
 
 import argparse
@@ -31,32 +29,24 @@ from gmvae_lib.study.clusterings import kmeans_posterior
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.latent_maps import euclidean_neighbours
 from gmvae_lib.study.metrics import mean_and_interval
-from gmvae_lib.study.parts import PART_NAMES, draw_parts
 from gmvae_lib.study.rivals import Spreading
 from gmvae_lib.study.studies import accuracy_with, criteria
 
-PARTS = ("parts, colour", "parts, grey")
-SETS = ("digits, images", "digits, rows", "wine", "breast cancer", *PARTS)
-N_PARTS = 2_000
-LUMINANCE = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+SETS = ("digits, images", "digits, rows", "wine", "breast cancer")
 GRID = (10, 20, 40)  # K; where there are five rows for each
 LABELS = (10, 20, 50, 100)
 DRAWS = range(10)  # of the labels
 ENOUGH = 0.9  # of the largest agreement
 COLUMNS = "data n method K agreement n_labels draws mean low high".split()
 OUT = "results/small_sets.csv"
-CONFUSION = "parts_confusion.csv"  # in the same folder
 
 
 def load(name: str):
-    """(X, y) of one of `SETS`: images [N, H, W(, 3)] or rows of features [N, D]; labels [N]."""
+    """(X, y) of one of `SETS`: images [N, H, W] or rows of features [N, D]; labels [N]."""
     from sklearn import datasets
 
     if name not in SETS:
         raise InputError(f"set: found {name!r}, expected one of {', '.join(SETS)}")
-    if name in PARTS:
-        images, y = draw_parts(N_PARTS)
-        return (images if name == "parts, colour" else np.rint(images @ LUMINANCE) / 255), y
     if name.startswith("digits"):
         bunch = datasets.load_digits()
         return (bunch.images if name == "digits, images" else bunch.data / 16), bunch.target
@@ -103,7 +93,7 @@ def measure(name: str, method: str, K: int = 0, **parameters) -> list[dict]:
 
     else:
         flat = X.reshape(len(X), -1)  # on the scale that the GMVAE sees
-        pixels = name.startswith(("digits", "parts"))
+        pixels = name.startswith("digits")
         scaled = flat / flat.max() if pixels else scale(flat)
         decoder, seen = _rival(method, scaled, K)
 
@@ -157,33 +147,14 @@ def study(out=OUT, sets=SETS, **parameters) -> pd.DataFrame:
     return pd.read_csv(out)
 
 
-def parts_confusion(K: int, n_labels: int = 100, seed: int = 0, **parameters) -> pd.DataFrame:
-    """Confusions among the unlabelled parts in colour: truth, predicted, pictures.
-
-    K : components. seed : of the draw of labels. parameters : of `GMVAEClassifier`.
-    """
-    X, y = load("parts, colour")
-    model = GMVAEClassifier(K, decoder="neighbours", device="cpu", **parameters).fit(X)
-    labelled = draw_labelled(len(y), n_labels, seed)
-    model.fit_labels(labelled, y[labelled])
-    rest = np.setdiff1d(np.arange(len(y)), labelled)
-    names = np.array(PART_NAMES)
-    pairs = pd.DataFrame({"truth": names[y[rest]], "predicted": names[model.transduction_[rest]]})
-    return pairs.value_counts(sort=False).rename("pictures").reset_index()
-
-
 def main(argv=None):
     """Run the study and print it: accuracy by set, method and labels; K where it was chosen."""
     parser = argparse.ArgumentParser(
         prog="python -m gmvae_lib.study.small_sets", description=__doc__
     )
     parser.add_argument("--out", default=OUT)
-    out = Path(parser.parse_args(argv).out)
-    table = study(out)
+    table = study(parser.parse_args(argv).out)
     K = chosen(table)
-    if not out.with_name(CONFUSION).is_file():
-        pairs = parts_confusion(K["parts, colour"])
-        write_atomically(out.with_name(CONFUSION), lambda path: pairs.to_csv(path, index=False))
     shown = table[(table["K"] == 0) | (table["K"] == table["data"].map(K))]
     wide = shown.pivot(index=["data", "method", "K"], columns="n_labels", values="mean")
     print(wide.to_string(float_format="{:.3f}".format))

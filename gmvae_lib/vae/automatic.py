@@ -153,4 +153,5 @@ def mutual_information_of_views(model, pictures, kinds, seed: int = 0) -> float:
             for part in views:
                 view = flat_view(x, model.config.image_shape, generator, kinds)
                 part.append(model.cluster(model.encoder(view)).softmax(1))
-        return mutual_information(*(torch.cat(part) for part in views)).item()
+        first, second = (torch.cat(part) for part in views)
+        return mutual_information(first, second).item()

@@ -176,7 +176,7 @@ def verified_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
 
 
 def with_features(
-    images: ImageSet, features, bank: int = 0, device=None, progress: bool = False
+    images, features, bank: int = 0, device=None, progress: bool = False
 ) -> FeatureSet:
     """Pictures with their features.
 
@@ -305,10 +305,9 @@ def embedded(images, apply, bank, device, progress) -> tuple[np.ndarray, np.ndar
             x = F.interpolate(x, (side, side), mode="bilinear", antialias=True)
         plain.append(_half(apply(x.to(device))))
         several = [random_view(x, generator, VIEWS_OF["photograph"]) for _ in range(bank)]
-        views.append(np.stack([_half(apply(v.to(device))) for v in several], 1) if bank else None)
-    features = np.concatenate(plain)
-    none = np.zeros((len(features), 0, features.shape[1]), np.float16)
-    return features, np.concatenate(views) if bank else none
+        none = plain[-1][:, None][:, :0]  # [B, 0, D]
+        views.append(np.stack([_half(apply(v.to(device))) for v in several], 1) if bank else none)
+    return np.concatenate(plain), np.concatenate(views)
 
 
 def _half(features: torch.Tensor) -> np.ndarray:

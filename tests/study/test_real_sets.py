@@ -9,7 +9,7 @@ import pytest
 
 from gmvae_lib.data.storage import array_digest
 from gmvae_lib.errors import InputError
-from gmvae_lib.study import real_ceilings, real_sets, real_tables
+from gmvae_lib.study import real_ceilings, real_rivals, real_sets, real_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 STORED = json.loads((ROOT / real_sets.DRAWS_FILE).read_text(encoding="utf-8"))
@@ -30,6 +30,19 @@ def test_the_published_draws_are_made_again(name):
     draws = real_sets.labelled_rows(fixed["used"], fixed["classes"])
     assert array_digest(draws) == fixed["draws"]
     assert len(real_sets.rows_used(fixed["pictures"])) == fixed["used"] <= real_sets.MOST
+
+
+def test_the_published_table_holds_all_cells_of_its_sets():
+    table = pd.read_csv(ROOT / real_sets.OUT)
+    quick = table[~table["method"].isin(real_rivals.SLOW)]
+    assert not table.duplicated(real_sets._CELL).any()
+    names = {real_sets.OURS, *real_rivals.QUICK}
+    for (name, _), part in quick.groupby(["set", "input"]):
+        assert set(part["method"]) == names and len(part) == 6 * 4 * 21
+        expected = STORED[name]["classes"] * part["per_class"]
+        assert (part["n_labels"] == expected).all()
+    features = table[table["input"] == "features"]
+    assert set(features["set"]) == set(real_sets.SETS)
 
 
 def test_draws_of_one_row_hold_each_picture_once():
