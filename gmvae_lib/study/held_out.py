@@ -89,6 +89,8 @@ def assemble(measured: pd.DataFrame, studies: pd.DataFrame, digits=None) -> pd.D
     rows += rows_of("models and draws in view", measured[seen_model & seen_draw])
     rows += kept_out(studies)
     if digits is not None:
+        met = digits.groupby(["method", "n_labels", "draw"])["model_seed"].transform("nunique")
+        digits = digits[met == digits["model_seed"].nunique()]  # by all models
         digits = digits.rename(columns={"model_seed": "model", "draw": "seed"})
         ours = {"soft": "soft", mnist_few_labels.OURS: "graph and neighbours"}
         rows += rows_of("MNIST", digits, ours)
