@@ -22,6 +22,7 @@ from gmvae_lib.data.identity import digest_of
 from gmvae_lib.data.images import load_images
 from gmvae_lib.data.storage import array_digest, write_atomically
 from gmvae_lib.errors import InputError
+from gmvae_lib.label.outlook import outlook
 from gmvae_lib.study import real_rivals
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.programs import program
@@ -42,7 +43,9 @@ INPUTS = ("pixels", "features")
 OURS = "GMVAE"
 DRAWS_FILE, OUT = Path("results/real_sets_draws.json"), Path("results/real_sets.csv")
 COLUMNS = "set input method labels per_class n_labels draw accuracy seconds".split()
-RUN_COLUMNS = "set input pictures K chosen agreement minutes_features minutes".split()
+RUN_COLUMNS = (
+    "set input pictures K chosen agreement beforehand needed minutes_features minutes".split()
+)
 
 
 # ---- what is fixed beforehand -------------------------------------------------------------------
@@ -172,7 +175,8 @@ def trained(images, kind: str, work: Path, epochs=None):
     name = "auto" if kind == "pixels" else "features"
     about = work / "row.json"
     if about.is_file():
-        return GMVAEClassifier.load(work), json.loads(about.read_text(encoding="utf-8"))
+        model = GMVAEClassifier.load(work)
+        return model, json.loads(about.read_text(encoding="utf-8")) | said_beforehand(model)
     started = time.process_time()
     model = GMVAEClassifier(
         components(len(images)),
@@ -195,7 +199,13 @@ def trained(images, kind: str, work: Path, epochs=None):
     }
     text = json.dumps(row)
     write_atomically(about, lambda path: path.write_text(text, encoding="utf-8"))
-    return model, row
+    return model, row | said_beforehand(model)
+
+
+def said_beforehand(model) -> dict:
+    """What `outlook` says before any label: the agreement of neighbours, and that needed."""
+    found = outlook(model.posterior_, model.neighbours_)
+    return {"beforehand": round(found.agreement, 3), "needed": round(found.needed, 3)}
 
 
 def measure(folder, kind: str, work: Path, done: set, slow: bool, epochs=None):

@@ -55,7 +55,7 @@ def test_a_training_that_resumes_keeps_the_choice(images, tmp_path, monkeypatch)
     (tmp_path / "run" / automatic.FILE).write_text("{}")
     with pytest.raises(InputError, match="auto.json: found no choice"):
         choose(images, out=tmp_path / "run", resume=True)
-    stored = json.dumps(asdict(Choice("large", 9, (), "")))
+    stored = json.dumps(asdict(Choice("enormous", 9, (), "")))
     (tmp_path / "run" / automatic.FILE).write_text(stored)
     with pytest.raises(InputError, match="found no choice"):
         choose(images, out=tmp_path / "run", resume=True)

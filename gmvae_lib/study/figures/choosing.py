@@ -88,7 +88,10 @@ def accuracy_of_the_confident(confidence, correct):
     ax.plot(coverage[kept], accuracy[kept], color=BLUE)
     ax.axhline(accuracy[-1], color=BLACK, lw=0.8, ls="--")
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    fine = (
+        accuracy[kept].max() - accuracy[kept].min() < 0.05
+    )  # a few points: whole ones would repeat
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1 if fine else 0))
     ax.set_xlabel("share of the images kept, most confident first")
     ax.set_ylabel("accuracy of those kept")
     return fig
