@@ -256,11 +256,12 @@ class NeighbourDecoder(ClassifierMixin, BaseEstimator):
         """p(l|x), float32 [n, C], of images by their row numbers."""
         return self.proba_[row_numbers(rows, len(self.q))]
 
-    def predict_proba_later(self, q, neighbours):
+    def predict_proba_later(self, q, neighbours, posterior=None):
         """p(l|x), [M, C], of images that were not among the N of `fit`, which stays as it is.
 
         q : array [M, K], best smoothed (`smooth_posterior` with ``others``).
         neighbours : int array [M, n], the nearest of the N images to each.
+        posterior : of no use here; decoders that extend this one may need q(c|x) as it is.
         """
         mean = _mean_over(neighbours, len(q), len(self.near_))
         return self._proba(q, np.float32(self.weight) * (mean @ self.near_))

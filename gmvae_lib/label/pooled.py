@@ -186,11 +186,13 @@ class PooledDecoder(NeighbourDecoder):
         alone = super().leave_one_out(rows, y, chunk)
         return pool(alone, soft_leave_one_out(self.posterior[rows], y))
 
-    def predict_proba_later(self, q, neighbours, posterior):
+    def predict_proba_later(self, q, neighbours, posterior=None):
         """p(l|x), [M, C], of images that were not among the N of `fit`.
 
         q : array [M, K], smoothed; posterior : [M, K], not smoothed. neighbours : int array [M, n].
         """
+        if posterior is None:
+            raise InputError("posterior: found none, expected q(c|x) of the images, not smoothed")
         near = super().predict_proba_later(q, neighbours)
         return pool(near, self.soft_.predict_proba(posterior))
 

@@ -96,7 +96,7 @@ def draw(spec: Spec, written) -> tuple[np.ndarray, np.ndarray]:
         return (X, y) if name in ("letters", "mnist") else _harder(name, X, y, rng, written, seed)
     if name == "rendered":
         drawn = rendered_letters(n, seed=seed)
-        return drawn.images, drawn.labels
+        return drawn.images, np.asarray(drawn.labels)
     if name in ("parts", "partsgrey", "metals"):
         X, y = draw_parts(n, seed)
         return (X if name == "parts" else _bytes(X @ GREY / 255)), (

@@ -79,7 +79,7 @@ def mislabelled(y, share, seed) -> np.ndarray:
     [11, 8, 16]
     """
     other = np.arange(LETTERS)
-    for one, two in ALIKE:
+    for one, two in map(tuple, ALIKE):
         a, b = ord(one) - ord("a"), ord(two) - ord("a")
         other[a], other[b] = b, a
     rng = np.random.default_rng(seed)

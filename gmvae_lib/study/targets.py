@@ -159,7 +159,7 @@ def gpu_targets(measures) -> list[dict]:
     rates = parts["posterior"]["images a second"]
     training = parts["paper"]["wall_training"]
     runs = list(parts["paper"]["runs"].values())
-    rows = [
+    rows: list[tuple[str, float, float]] = [
             (f"minutes of the preset paper, {runs[0]['epochs']} epochs of 100,000 letters", 6,
              training / 60 / parts["paper"]["seeds"]),
             ("seconds of the whole recipe, preset best", 45, parts["best"]["seconds"]),

@@ -49,14 +49,15 @@ class _Residual(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
+        last = nn.BatchNorm2d(width)
+        nn.init.zeros_(last.weight)
         self.convolutions = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
+            last,
         )
-        nn.init.zeros_(self.convolutions[-1].weight)
 
     def forward(self, x):
         return F.relu(x + self.convolutions(x))
