@@ -232,7 +232,7 @@ def train(spec: Spec, written, path: Path, device="cpu") -> None:
 
 def read(path: Path):
     """(q float32 [N, K], neighbours [N, n], the nearest first, labels [N], about: dict)."""
-    with np.load(path) as stored:
+    with np.load(path, allow_pickle=False) as stored:
         q = stored["q"].astype(np.float32)
         about = json.loads(str(stored["about"]))
         return q / q.sum(axis=1, keepdims=True), stored["neighbours"], stored["y"], about
