@@ -20,25 +20,25 @@ def train(args) -> None:
         size = side_of(args.features) if args.size is None else args.size
         rule |= {"size": size, "colour": True}
     images = load(args, args.data, rule)
-    if args.features:
-        device = checked_device(args.device)
-        images = with_features(images, args.features, VIEWS_KEPT, device, progress())
     if args.k is not None and args.k > len(images):
         raise InputError(
             f"--k: found {args.k} components, expected at most {len(images)}, the number of images "
             f"in {args.data}"
         )
+    device = checked_device(args.device)
+    if args.features:
+        images = with_features(images, args.features, VIEWS_KEPT, device, progress())
     changes = {n: getattr(args, n) for n in ("seed", "learning_rate", "precision")}
     changes = {name: value for name, value in changes.items() if value is not None}
     from gmvae_lib.collection import Collection
     from gmvae_lib.label.outlook import outlook
     from gmvae_lib.vae.distributed import processes
 
-    device = checked_device(args.device)
+    name = args.preset or ("features" if args.features else "best")
     with processes(device) as share:
         collection = Collection.train(
             images,
-            args.preset or ("features" if args.features else "best"),
+            name,
             args.k,
             args.epochs,
             "gaussian" if args.features else "bernoulli",
@@ -52,7 +52,7 @@ def train(args) -> None:
         return
     if collection.embedding is not None:
         seed = changes.get("seed", 0)
-        parameters = {"preset": args.preset or "best", "epochs": args.epochs, "random_state": seed}
+        parameters = {"preset": name, "epochs": args.epochs, "random_state": seed}
         parameters |= {"n_components": collection.run.config.K, "features": args.features}
         collection.save({"parameters": parameters})
     if collection.chosen:

@@ -107,6 +107,16 @@ def test_the_command_line_and_the_estimator_train_the_same_model(work):
     assert predictions(work / "p.csv") == predictions(work / "p2.csv")
 
 
+def test_a_run_on_features_says_by_which_preset_it_was_trained(gmvae, work):
+    paths = sorted(os.listdir(work / "pictures"))
+    rows = np.random.default_rng(0).normal(size=(len(paths), 5)).astype(np.float32)
+    np.savez(work / "f.npz", features=rows, paths=np.array(paths))
+    line = "train {work}/pictures -o {work}/on --features {work}/f.npz --epochs 1 --k 3"
+    code, _, err = gmvae(line)
+    assert code == 0, err
+    assert GMVAEClassifier.load(work / "on").get_params()["preset"] == "features"
+
+
 # ---- labels belong to pictures ----
 
 
