@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.data.storage import array_digest, read_npz, write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import decoders
@@ -138,11 +139,6 @@ def corrections(models, n_labels=COUNTS_CORRECTED, draws=DRAWS, progress=True) -
     return pd.DataFrame(rows)
 
 
-def _write(path, table):
-    text = table.to_csv(index=False)
-    write_atomically(path, lambda p: p.write_text(text, encoding="utf-8"))
-
-
 @program("article")
 def main(argv=None):
     parser = argparse.ArgumentParser(
@@ -188,7 +184,7 @@ def write_sweep(args):
         found = pd.concat([found, before[~before["model"].isin(models)]], ignore_index=True)
     if made.exists():
         origins = json.loads(made.read_text()) | origins
-    _write(out, found)
+    write_table(out, found)
     write_atomically(made, lambda p: p.write_text(json.dumps(origins, indent=1) + "\n"))
     shown = found[found["n_labels"].isin((73, 291, 728))]
     shown = shown.groupby(["model", "method", "n_labels"])["accuracy"].agg(["mean", "std", "count"])
@@ -200,7 +196,7 @@ def write_corrections(args):
     paths = {"article": args.results / PUBLIC, "book": args.results / BOOK}
     both = {name: posterior_of(path) for name, path in paths.items()}
     counted = corrections(both, draws=args.draws, progress=not args.quiet)
-    _write(args.results / CORRECTIONS, counted)
+    write_table(args.results / CORRECTIONS, counted)
     print(counted.groupby(["model", "n_labels"]).mean().drop(columns="seed").round(1).to_string())
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.label.outlook import FEWEST, MOST, outlook
 from gmvae_lib.label.pooled import any_decoder, default_name
 from gmvae_lib.report.findings import expected_accuracy, left_out
@@ -169,7 +169,7 @@ def coverage(work: Path, out=COVERAGE_OUT, sets=COVERED) -> pd.DataFrame:
         q, neighbours, y, _ = read(work / f"{text}.npz")
         rows.append({"set": text, "n": len(y), **interval_coverage(q, neighbours, y)})
         table = pd.DataFrame(rows).round(4)
-        write_atomically(out, lambda path, table=table: table.to_csv(path, index=False))
+        write_table(out, table)
         print(text, rows[-1]["covered"], flush=True)
     return pd.read_csv(out)
 
@@ -189,7 +189,7 @@ def main(argv=None):
         return
     table = measure(args.work)
     rounded, out = table.round(4), args.out or OUT
-    write_atomically(out, lambda path: rounded.to_csv(path, index=False))
+    write_table(out, rounded)
     print(summary(table))
 
 

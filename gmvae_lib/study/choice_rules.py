@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.label.choosing import max_herding, one_a_cluster, suggest
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity
 from gmvae_lib.label.neighbours import NEIGHBOURS, neighbour_decoder
@@ -32,7 +32,7 @@ def compare_choices(work: Path, source, out: Path):
         found = rules_of_choice(q, features, nearest(features, NEIGHBOURS), images.labels)
         tables.append(found.assign(model_seed=seed))
         table = pd.concat(tables).sort_values("model_seed", kind="stable")
-        write_atomically(out, lambda p, table=table: table.to_csv(p, index=False))
+        write_table(out, table)
 
 
 def rules_of_choice(q, features, neighbours, y):

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import read_npz, write_atomically, write_npz
+from gmvae_lib.data.outputs import write_table
+from gmvae_lib.data.storage import read_npz, write_npz
 from gmvae_lib.label.pooled import any_decoder, default_name
 from gmvae_lib.study.experiments import draw_labelled
 from gmvae_lib.study.made_sets import SPECS, WITHOUT_GROUPS, read
@@ -127,7 +128,7 @@ def study(work, run, letters=None, out=OUT) -> pd.DataFrame:
             continue
         rows += compare(data, *given())
         table = pd.DataFrame(rows, columns=COLUMNS).round(5)
-        write_atomically(out, lambda path, table=table: table.to_csv(path, index=False))
+        write_table(out, table)
         print(data, flush=True)
     return pd.read_csv(out)
 

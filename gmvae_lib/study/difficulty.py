@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.study.metrics import accuracy
 from gmvae_lib.study.networks import BATCH, ConvolutionalNetwork
 from gmvae_lib.study.programs import labelled_images, program
@@ -58,7 +58,7 @@ def study(images, seeds, out: Path) -> pd.DataFrame:
             table = pd.concat([table, pd.DataFrame([supervised(images, seed)])]).astype(
                 {"seed": int}
             )
-            write_atomically(out, lambda p, table=table: table.to_csv(p, index=False))
+            write_table(out, table)
             print(table.iloc[-1].to_dict(), flush=True)
     return table
 

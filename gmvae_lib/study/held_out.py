@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import mnist_few_labels
 from gmvae_lib.study.programs import program
@@ -89,9 +89,9 @@ def assemble(measured: pd.DataFrame, studies: pd.DataFrame, digits=None) -> pd.D
     rows += rows_of("models and draws in view", measured[seen_model & seen_draw])
     rows += kept_out(studies)
     if digits is not None:
-        met = digits.groupby(["method", "n_labels", "draw"])["model_seed"].transform("nunique")
-        digits = digits[met == digits["model_seed"].nunique()]  # by all models
-        digits = digits.rename(columns={"model_seed": "model", "draw": "seed"})
+        digits = mnist_few_labels.met_by_all(digits).rename(
+            columns={"model_seed": "model", "draw": "seed"}
+        )
         ours = {"soft": "soft", mnist_few_labels.OURS: "graph and neighbours"}
         rows += rows_of("MNIST", digits, ours)
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -111,7 +111,7 @@ def main(argv=None):
         pd.read_csv(args.results / "studies.csv"),
         pd.read_csv(digits) if digits.is_file() else None,
     ).round(5)
-    write_atomically(args.results / OUT.name, lambda p: table.to_csv(p, index=False))
+    write_table(args.results / OUT.name, table)
     print(table.to_string(index=False))
 
 

@@ -30,7 +30,8 @@ import pandas as pd
 from scipy.stats import t
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import read_npz, write_atomically, write_npz
+from gmvae_lib.data.outputs import write_table
+from gmvae_lib.data.storage import read_npz, write_npz
 from gmvae_lib.errors import InputError, needs_extra
 from gmvae_lib.label.decoding import SoftDecoder
 from gmvae_lib.label.neighbours import NEIGHBOURS, adjacency, neighbour_decoder
@@ -186,7 +187,7 @@ def measure(images, draws, seed: int, work: Path, package=False) -> pd.DataFrame
 
 def _written(rows, path) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS)
-    write_atomically(path, lambda p: table.to_csv(p, index=False))
+    write_table(path, table)
     return table
 
 
@@ -196,18 +197,24 @@ def collect(work: Path, out: Path) -> pd.DataFrame:
     if not parts:
         raise InputError(f"{work}: found no table, expected ours-0.csv; run without --steps first")
     table = pd.concat(parts).sort_values(["method", "model_seed", "n_labels", "draw"])
-    write_atomically(out, lambda p: table.to_csv(p, index=False))
+    write_table(out, table)
     return table
 
 
 # ---- comparison ---------------------------------------------------------------------------------
 
 
+def met_by_all(table) -> pd.DataFrame:
+    """The rows of the draws that all models have met, by method and number of labels."""
+    cell = ["method", "n_labels"]
+    met = table.groupby([*cell, "draw"])["model_seed"].transform("nunique")
+    return table[met == table.groupby(cell)["model_seed"].transform("nunique")]
+
+
 def wide(table, method, n) -> pd.DataFrame:
     """Accuracy of a method at n labels: [model seeds, draws], of the draws that all models have."""
     rows = table[(table["method"] == method) & (table["n_labels"] == n)]
-    found = rows.pivot(index="model_seed", columns="draw", values="accuracy")
-    return found.dropna(axis=1)
+    return met_by_all(rows).pivot(index="model_seed", columns="draw", values="accuracy")
 
 
 def interval(accuracy) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ from gmvae_lib.label.neighbours import NEIGHBOURS
 from gmvae_lib.study.latent_maps import euclidean_neighbours, label_agreement
 from gmvae_lib.study.metrics import purity
 from gmvae_lib.study.programs import program
-from gmvae_lib.study.real_sets import INPUTS, read_set, write_table
+from gmvae_lib.study.real_sets import INPUTS, read_set, write_rows
 
 OUT = Path("results/real_ceilings.csv")
 COLUMNS = "set input near_input near_encoder purity sure all_labels".split()
@@ -71,7 +71,7 @@ def main(argv=None):
             found = explained(X, GMVAEClassifier.load(run), images.labels)
             found = {name: round(value, 4) for name, value in found.items()}
             rows.append({"set": folder.name, "input": kind} | found)
-            write_table(args.out, rows, COLUMNS)
+            write_rows(args.out, rows, COLUMNS)
             print(rows[-1], flush=True)
     return 0
 

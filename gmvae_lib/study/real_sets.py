@@ -20,6 +20,7 @@ from gmvae_lib.classifier import GMVAEClassifier
 from gmvae_lib.data.folders import classes_of, find_files
 from gmvae_lib.data.identity import digest_of
 from gmvae_lib.data.images import load_images
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.data.storage import array_digest, write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.outlook import outlook
@@ -271,15 +272,15 @@ def study(
                 if "method" not in row:
                     same = [r for r in runs if (r["set"], r["input"]) != (row["set"], kind)]
                     runs = [*same, row]
-                    write_table(runs_file, runs, RUN_COLUMNS)
+                    write_rows(runs_file, runs, RUN_COLUMNS)
                     print(f"{folder.name}, {kind}: {row['chosen']}", flush=True)
                     continue
                 rows.append(row)
                 unsaved += 1
                 if unsaved % 20 == 0 or slow:
-                    write_table(out, rows, COLUMNS)
+                    write_rows(out, rows, COLUMNS)
                     print(f"{folder.name}, {kind}: {len(rows)} cells in all", flush=True)
-            write_table(out, rows, COLUMNS)
+            write_rows(out, rows, COLUMNS)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -295,11 +296,10 @@ def _stored(path, names) -> list[dict]:
     return table.to_dict("records")
 
 
-def write_table(path, rows, names) -> None:
+def write_rows(path, rows, names) -> None:
     """Write rows, dicts, as a CSV with some columns, whole or not at all."""
-    table = pd.DataFrame(rows, columns=names)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+    write_table(path, pd.DataFrame(rows, columns=names))
 
 
 @program("real_sets")

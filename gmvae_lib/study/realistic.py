@@ -20,7 +20,8 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import read_npz, write_atomically, write_npz
+from gmvae_lib.data.outputs import write_table
+from gmvae_lib.data.storage import read_npz, write_npz
 from gmvae_lib.label.pooled import any_decoder, default_name
 from gmvae_lib.report.findings import unnamed_clusters
 from gmvae_lib.study.metrics import mean_and_interval
@@ -199,7 +200,7 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args(argv)
     table = study(*embedded(load_run(args.run), args.letters, args.work), args.draws).round(4)
-    write_atomically(args.out, lambda path: table.to_csv(path, index=False))
+    write_table(args.out, table)
     print(table.to_string(index=False))
 
 

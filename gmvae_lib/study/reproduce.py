@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.neighbours import NEIGHBOURS
@@ -87,7 +88,7 @@ def write_prediction(results: Path, n_jobs: int):
     run = load_run(results / RUN)
     summary = summarise(pd.read_csv(results / "sweep.csv"))
     table = predicted_and_measured(run.posterior, run.labels, summary, n_jobs)
-    write_atomically(results / PREDICTION, lambda p: table.to_csv(p, index=False))
+    write_table(results / PREDICTION, table)
 
 
 def draw_pictures(images, results: Path):

@@ -26,7 +26,8 @@ import pandas as pd
 
 from gmvae_lib.data.image_set import LETTERS
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import ARCHIVE_ERRORS, file_digest, read_npz, write_atomically
+from gmvae_lib.data.outputs import write_table
+from gmvae_lib.data.storage import ARCHIVE_ERRORS, file_digest, read_npz
 from gmvae_lib.errors import InputError, one_line
 from gmvae_lib.study.label_draws import (
     DRAWS,
@@ -246,7 +247,7 @@ def add_rows(path, rows: pd.DataFrame) -> pd.DataFrame:
     board = pd.concat([board, rows]) if len(board) else rows
     order = ["set", "labels", "n_labels", "accuracy"]
     board = board.sort_values(order, ascending=[True, False, True, False], ignore_index=True)
-    write_atomically(path, lambda p: board.to_csv(p, index=False))
+    write_table(path, board)
     return board
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.preprocessing import scale
 
 from gmvae_lib.classifier import GMVAEClassifier
-from gmvae_lib.data.storage import write_atomically
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import HardDecoder
 from gmvae_lib.label.neighbours import adjacency
@@ -143,7 +143,7 @@ def study(out=OUT, sets=SETS, **parameters) -> pd.DataFrame:
             order = [(data, *cell) for data in SETS for cell in cells(data)]
             rows.sort(key=lambda row: order.index((row["data"], row["method"], int(row["K"]))))
             table = pd.DataFrame(rows, columns=COLUMNS).round(4)
-            write_atomically(out, lambda path, table=table: table.to_csv(path, index=False))
+            write_table(out, table)
     return pd.read_csv(out)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from gmvae_lib.data.images import load_images
+from gmvae_lib.data.outputs import write_table
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.decoding import GraphDecoder, cluster_affinity, decoders
@@ -235,7 +236,7 @@ def collect(work: Path, out: Path):
         if path.is_file():
             rows.append(json.loads(path.read_text()))
     table = pd.DataFrame(rows)
-    write_atomically(out, lambda p: table.to_csv(p, index=False))
+    write_table(out, table)
     return table
 
 

@@ -20,7 +20,8 @@ import pandas as pd
 from scipy.stats import t
 
 from gmvae_lib.data.images import load_images
-from gmvae_lib.data.storage import read_npz, write_atomically, write_npz
+from gmvae_lib.data.outputs import write_table
+from gmvae_lib.data.storage import read_npz, write_npz
 from gmvae_lib.errors import InputError
 from gmvae_lib.study.experiments import decoded, sweep
 from gmvae_lib.study.metrics import labels_at_accuracy, purity
@@ -237,7 +238,7 @@ def main(argv=None) -> None:
     y = load_images(args.labels, transpose=True).labels
     measured = measure(args.folder, y, args.work, n_jobs=args.jobs, only=args.only)
     table = summary(measured)
-    write_atomically(args.out, lambda path: table.round(6).to_csv(path, index=False))
+    write_table(args.out, table.round(6))
     save_cells(args.out.with_name(CELLS), cells(measured))
     print(table.round(4).to_string(index=False))
     purities = measured.groupby("model")["purity"].first()

@@ -281,6 +281,23 @@
     return () => draw(width || Math.floor(node.clientWidth) || 640);
   }
 
+  /** Follow a pen that comes down on a node until it goes up: start(event) gives what each move calls. */
+  function drag(node, start) {
+    node.addEventListener("pointerdown", (event) => {
+      if (!event.isPrimary || event.button !== 0) return;
+      event.preventDefault();
+      const move = start(event);
+      const up = () => {
+        document.removeEventListener("pointermove", move);
+        document.removeEventListener("pointerup", up);
+        document.removeEventListener("pointercancel", up);
+      };
+      document.addEventListener("pointermove", move);
+      document.addEventListener("pointerup", up);
+      document.addEventListener("pointercancel", up);
+    });
+  }
+
   // -------------------------------------------------------------------- start
 
   /** Start a figure wherever the page has one; its functions stay at live.NAME, for the tests. */
@@ -295,6 +312,6 @@
 
   window.live = {
     unpack, percent, count, plural, argmax, random, atLog, crossing, solve, html, svg, button, newId,
-    slider, choice, guess, chart, path, power, spread, responsive, define,
+    slider, choice, guess, chart, path, power, spread, responsive, drag, define,
   };
 })();

@@ -187,24 +187,14 @@
       if (interactive) {
         const grip = svg("rect", { class: "front-grip", x: edge.left, width: width - edge.left - edge.right, y: Y(target) - 16, height: 32 });
         layer.append(grip);
-        grip.addEventListener("pointerdown", (event) => {
-          if (!event.isPrimary || event.button !== 0) return;
-          event.preventDefault();
+        live.drag(grip, () => {
           const top = plot.root.getBoundingClientRect().top;
-          const move = (moved) => {
+          return (moved) => {
             const value = Math.round(100 * Y.invert(moved.clientY - top));
             target = Math.min(92, Math.max(20, value)) / 100;
             accuracy.set(Math.round(100 * target));
             touched();
           };
-          const up = () => {
-            document.removeEventListener("pointermove", move);
-            document.removeEventListener("pointerup", up);
-            document.removeEventListener("pointercancel", up);
-          };
-          document.addEventListener("pointermove", move);
-          document.addEventListener("pointerup", up);
-          document.addEventListener("pointercancel", up);
         });
       }
       return plot.root;

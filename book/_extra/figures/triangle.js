@@ -219,25 +219,15 @@
     }
 
     function listen(root, handle, at, rule) {
-      let box, scale; // as it stood when the pen came down, since each move draws it anew
-      const move = (event) => {
-        x = posteriorAt([(event.clientX - box.left) * scale, (event.clientY - box.top) * scale], at);
-        show(rule);
-      };
-      root.addEventListener("pointerdown", (event) => {
-        if (!event.isPrimary || event.button !== 0) return;
-        event.preventDefault();
-        box = root.getBoundingClientRect();
-        scale = root.viewBox.baseVal.width / box.width;
-        move(event);
-        const up = () => {
-          document.removeEventListener("pointermove", move);
-          document.removeEventListener("pointerup", up);
-          document.removeEventListener("pointercancel", up);
+      live.drag(root, (event) => {
+        const box = root.getBoundingClientRect(); // as it stood, since each move draws it anew
+        const scale = root.viewBox.baseVal.width / box.width;
+        const move = ({ clientX, clientY }) => {
+          x = posteriorAt([(clientX - box.left) * scale, (clientY - box.top) * scale], at);
+          show(rule);
         };
-        document.addEventListener("pointermove", move);
-        document.addEventListener("pointerup", up);
-        document.addEventListener("pointercancel", up);
+        move(event);
+        return move;
       });
       handle.addEventListener("keydown", (event) => {
         const step = {
