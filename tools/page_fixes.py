@@ -6,6 +6,7 @@
   which their own extension adds, once and deferred, are left out.
 - The bibliography's list has links as children, which a list may not have: it loses the role.
 - A page gets a description, for search engines and previews: the beginning of its first paragraph.
+- The contents beside a page fold the pages of a chapter: what unfolds them gets a name.
 - The first page's title is the book's, once; the footer names the version.
 """
 
@@ -36,6 +37,11 @@ def without_list_role(body):
     return body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
 
+def with_named_folds(contents):
+    """The HTML of the contents, in which each fold says what it holds."""
+    return str(contents).replace("<summary>", '<summary aria-label="Pages of this chapter">')
+
+
 def description(doctree):
     """The beginning of the page's first paragraph of any length, as one line of whole words."""
     from docutils import nodes
@@ -58,6 +64,10 @@ def correct(app, pagename, templatename, context, doctree):
     context["script_files"] = without_second_previews(scripts)
     if "body" in context:
         context["body"] = without_list_role(context["body"])
+    if contents := context.get("generate_toctree_html"):
+        context["generate_toctree_html"] = lambda *args, **options: with_named_folds(
+            contents(*args, **options)
+        )
     if doctree is not None and (words := description(doctree)):
         tag = f'<meta name="description" content="{html.escape(words)}">'
         context["metatags"] = f"{context.get('metatags', '')}\n{tag}\n"

@@ -4,11 +4,13 @@ Each figure's script (book/_extra/figures/NAME.js) computes from these in the re
 the library computes; tests/tools/test_interactive.py compares the two.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.label import bounds
 from gmvae_lib.study.evidence import CONVOLUTIONAL, Evidence, evidence, over_trainings
 from gmvae_lib.study.experiments import summarise
@@ -33,6 +35,7 @@ FRONT = {
     "logistic regression": ("logistic regression", False),
     "xgboost": ("XGBoost", True),
 }
+LETTERS = "map-letters.png"  # real ones; its record beside it
 ANY_K = "graph"  # the decoder that was measured at every K
 
 
@@ -108,16 +111,39 @@ def map_data(run, maps) -> dict:
     cluster = q.argmax(axis=1)
     found, sizes = np.unique(cluster, return_counts=True)
     order = found[np.argsort(-sizes, kind="stable")]
+    typical = typical_letters(run, maps)
     return {
         "class_names": list(run.class_names),
         "maps": [pack(_in_a_box(points)) for points in (maps.pca, maps.umap, maps.tsne)],
         "neighbours": pack(maps.neighbours.astype(np.uint16)),
         "truth": pack(y.astype(np.uint8)),
         "cluster": pack(cluster.astype(np.uint8)),
-        "typical": [int(np.where(cluster == c, q[:, c], -1).argmax()) for c in order],
+        "typical": typical[order].tolist(),
         "n_clusters": run.model_config.K,
         "columns": COLUMNS,
     }
+
+
+def typical_letters(run, maps) -> np.ndarray:
+    """Row in the maps of each cluster's letter with the highest posterior, -1 for none: int [K]."""
+    q = run.posterior[maps.index]
+    cluster = q.argmax(axis=1)
+    best = np.full(q.shape[1], -1)
+    for c in np.unique(cluster):
+        best[c] = np.where(cluster == c, q[:, c], -1).argmax()
+    return best
+
+
+def draw_letters(run, maps, images, folder):
+    """Write map-letters.png, the typical letter of each cluster, dark on white, and their rows."""
+    typical = typical_letters(run, maps)
+    index = np.where(typical < 0, -1, maps.index[typical])
+    blank = np.zeros_like(images.images[:1])
+    write_sheet(np.concatenate([images.images, blank])[index], Path(folder) / LETTERS)
+    about = json.dumps({"index": index.tolist(), "columns": COLUMNS}) + "\n"
+    write_atomically(
+        (Path(folder) / LETTERS).with_suffix(".json"), lambda path: path.write_text(about)
+    )
 
 
 def draw_clusters(run, folder):

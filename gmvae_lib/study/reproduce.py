@@ -28,7 +28,7 @@ from gmvae_lib.study.experiments import (
     summarise,
     sweep,
 )
-from gmvae_lib.study.interactive import draw_clusters
+from gmvae_lib.study.interactive import draw_clusters, draw_letters
 from gmvae_lib.study.labeller import draw_thumbnails
 from gmvae_lib.study.latent_maps import make_maps, save_maps
 from gmvae_lib.study.prediction import predicted_and_measured
@@ -105,8 +105,10 @@ def draw_pictures(images, results: Path):
     draw_errors(run, images, folder)
     (folder / "live").mkdir(exist_ok=True)
     draw_thumbnails(run, images, folder / "live")
+    maps = make_maps(run, images)
+    save_maps(maps, results / "latent_maps.npz")
     draw_clusters(run, folder / "live")
-    save_maps(make_maps(run, images), results / "latent_maps.npz")
+    draw_letters(run, maps, images, folder / "live")
 
 
 def draw_figure_2(run, images, results: Path, name: str):

@@ -127,6 +127,8 @@ def test_page_on_a_desktop(browser, name):
         assert [source for source, alt in images if not alt.strip()] == []
         assert visit.page.eval_on_selector_all("img", unseen) == []
         assert visit.accessibility_faults() == []
+        formulas = visit.page.locator("article .math").count()
+        assert any("mathjax" in url for url in visit.asked) == bool(formulas)  # a megabyte
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -173,6 +175,48 @@ def test_link_shows_where_it_leads(browser):
         link.hover()
         tip = visit.page.locator(".tippy-box")
         playwright_api.expect(tip).to_contain_text("Proposition 9 (missing mass)")
+        assert visit.faults == []
+
+
+def test_preview_loads_what_its_formula_needs(browser):
+    with Visit(browser, "notebooks/01_letters") as visit:
+        link = visit.page.locator('article a[href="04_training.html"]').first
+        link.scroll_into_view_if_needed()
+        visit.page.wait_for_function("link => link._tippy", arg=link.element_handle())
+        # the previews of this page hold no formula: one that does
+        link.evaluate("""link => link._tippy.setContent(
+            '<p>With <span class="math notranslate nohighlight">\\\\(K = 100\\\\)</span></p>')""")
+        link.hover()
+        visit.page.wait_for_selector(".tippy-box mjx-container")
+        assert visit.faults == []
+
+
+# What a reader wants who sees the first page only: the links to follow, and what shows then.
+TASKS = {
+    "redo a number": (["Reproducing the results"], "make reproduce"),
+    "draw a letter": (["Try it: draw a letter"], "Your drawing."),
+    "start on own images": (["How to: your own images"], "gmvae train"),
+    "find a proof": (
+        ["How many labels?", "Proofs of Propositions 2 to 4"],
+        "inclusion and exclusion",
+    ),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_reader_gets_there_in_three_clicks(browser, size, task):
+    links, sought = TASKS[task]
+    with Visit(browser, "intro", size) as visit:
+        page, clicks = visit.page, 0
+        if size == PHONE:
+            page.get_by_role("button", name="Toggle primary sidebar").click()
+            clicks += 1
+        for link in links:
+            page.locator(f':is(a, .admonition-title):has-text("{link}"):visible').first.click()
+            clicks += 1
+        playwright_api.expect(page.get_by_text(sought).first).to_be_visible()
+        assert clicks <= 3
         assert visit.faults == []
 
 

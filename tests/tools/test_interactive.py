@@ -424,6 +424,18 @@ def test_labels_spread_as_in_the_library(opened, ev):
     np.testing.assert_array_equal(called[clear], answers[clear])
 
 
+def test_letters_on_the_map_are_typical_of_their_clusters(opened, ev):
+    page = opened("map")
+    assert page.locator(".map-thumbnail").count() > 20
+    page.get_by_role("button", name="label ten clusters").click()
+    assert page.locator(".map-thumbnail").count() == 0  # names take their place
+    maps = load_maps(RESULTS / "latent_maps.npz", ev.run)
+    typical = data.typical_letters(ev.run, maps)
+    assert (typical >= 0).sum() > 90
+    shown = json.loads((RESULTS / "figures" / "live" / "map-letters.json").read_text())["index"]
+    assert shown == np.where(typical < 0, -1, maps.index[typical]).tolist()
+
+
 def test_point_of_the_map_is_labelled_by_touch_and_by_key(opened):
     page = opened("map", PHONE, has_touch=True)
     box = page.locator(".map-chart").bounding_box()

@@ -203,6 +203,13 @@ def test_a_page_without_text_is_left_alone():
     assert context == {"script_files": ["search.js"]}
 
 
+def test_folds_of_the_contents_have_names():
+    context = {"generate_toctree_html": lambda kind, depth=1: f"{kind}{depth}<summary>v</summary>"}
+    page_fixes.correct(None, "intro", "page.html", context, None)
+    found = context["generate_toctree_html"]("sidebar", depth=2)
+    assert found == 'sidebar2<summary aria-label="Pages of this chapter">v</summary>'
+
+
 def test_first_page_has_its_title_once():
     context = {"title": "How few labels?", "docstitle": "How few labels?", "script_files": []}
     page_fixes.correct(None, "intro", "page.html", context, page("A first paragraph. " * 5))

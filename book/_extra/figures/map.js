@@ -89,11 +89,15 @@
 
     const picture = html("div", { class: "map-picture" });
     const info = html("p", { class: "map-info" });
-    const drawing = html("span", { class: "map-drawing", role: "img" });
-    drawing.style.backgroundImage = `url("${root}figures/map-clusters.png")`;
-    drawing.style.backgroundSize = `${100 * packed.columns}% auto`;
+    const sheets = { letter: `${root}figures/map-letters.png`, drawing: `${root}figures/map-clusters.png` };
+    const shown = Object.values(sheets).map((sheet) => {
+      const tile = html("span", { class: "map-drawing", role: "img" });
+      tile.style.backgroundImage = `url("${sheet}")`;
+      tile.style.backgroundSize = `${100 * packed.columns}% auto`;
+      return tile;
+    });
     const infoText = html("span", {});
-    info.append(drawing, infoText);
+    info.append(...shown, infoText);
     const said = html("p", { role: "status" });
     const morph = live.slider("Map:", {
       min: 0,
@@ -178,10 +182,14 @@
     function showInfo() {
       const c = cluster[cursor];
       const rows = Math.ceil(packed.n_clusters / packed.columns);
-      drawing.style.backgroundPosition = `${(100 * (c % packed.columns)) / (packed.columns - 1)}% ${(100 * Math.floor(c / packed.columns)) / (rows - 1)}%`;
-      drawing.setAttribute("aria-label", `What the model draws from cluster ${c}`);
+      const place = `${(100 * (c % packed.columns)) / (packed.columns - 1)}% ${(100 * Math.floor(c / packed.columns)) / (rows - 1)}%`;
+      const what = [`The most typical letter of cluster ${c}`, `What the model draws from cluster ${c}`];
+      shown.forEach((tile, i) => {
+        tile.style.backgroundPosition = place;
+        tile.setAttribute("aria-label", what[i]);
+      });
       const given = found && found[cursor] >= 0 ? `, called ${names[found[cursor]]}` : "";
-      infoText.textContent = `Here: cluster ${c}, drawn by the model as on the left${given}.`;
+      infoText.textContent = `Here: cluster ${c}${given}. On the left its most typical letter and what the model draws.`;
     }
 
     /** Coordinates in [0, 1] of a point on the map between two maps. */
@@ -218,10 +226,19 @@
         if (points.length)
           chart.append(svg("path", { class: `map-points map-${k === COLOURS ? "none" : k}`, d: points.join("") }));
       });
-      // a letter for each cluster that has a name, at the middle of its points
-      if (names26)
-        for (const [x, y, name] of middles(spots, names26, width))
-          chart.append(svg("text", { class: "map-name", x: x.toFixed(0), y: (y + 5).toFixed(0), "text-anchor": "middle" }, names[name]));
+      // at the middle of each cluster's points: its name, or its most typical letter while nothing has one
+      if (names26) {
+        for (const [x, y, points] of middles(spots, (i) => names26[i] >= 0, width < 480 ? 16 : 20)) {
+          const counts = new Uint16Array(names.length);
+          for (const i of points) counts[names26[i]]++;
+          const name = names[argmax(counts)];
+          chart.append(svg("text", { class: "map-name", x: x.toFixed(0), y: (y + 5).toFixed(0), "text-anchor": "middle" }, name));
+        }
+      } else {
+        const side = width < 480 ? 18 : 24;
+        for (const [x, y, points] of middles(spots, () => true, 1.25 * side))
+          chart.append(thumbnail(cluster[points[0]], x - side / 2, y - side / 2, side));
+      }
       for (const [point] of labels)
         chart.append(svg("circle", { class: "map-label", cx: spots[point][0].toFixed(0), cy: spots[point][1].toFixed(0), r: 6 }));
       chart.append(svg("circle", { class: "map-cursor", cx: spots[cursor][0].toFixed(0), cy: spots[cursor][1].toFixed(0), r: 9 }));
@@ -229,20 +246,28 @@
       return chart;
     }
 
-    /** Medians of the largest clusters whose points have a name, with the commonest; none covers another. */
-    function middles(spots, of, width) {
+    /** The most typical letter of a cluster, cut out of the sheet. */
+    function thumbnail(c, x, y, side) {
+      const [column, row] = [c % packed.columns, Math.floor(c / packed.columns)];
+      const rows = Math.ceil(packed.n_clusters / packed.columns);
+      return svg(
+        "svg",
+        { class: "map-thumbnail", x: x.toFixed(0), y: y.toFixed(0), width: side, height: side, viewBox: `${column} ${row} 1 1` },
+        svg("image", { href: sheets.letter, width: packed.columns, height: rows, preserveAspectRatio: "none" }),
+      );
+    }
+
+    /** [x, y, points] at the medians of the largest clusters, of the points that count; none covers another. */
+    function middles(spots, counts, gap) {
       const members = new Map();
-      for (let i = 0; i < n; i++) if (of[i] >= 0) members.set(cluster[i], [...(members.get(cluster[i]) ?? []), i]);
-      const gap = width < 480 ? 16 : 20;
+      for (let i = 0; i < n; i++) if (counts(i)) members.set(cluster[i], [...(members.get(cluster[i]) ?? []), i]);
       const kept = [];
       for (const points of [...members.values()].sort((a, b) => b.length - a.length)) {
         const middle = [0, 1].map((axis) => {
           const sorted = points.map((i) => spots[i][axis]).sort((a, b) => a - b);
           return sorted[sorted.length >> 1];
         });
-        const counts = new Uint16Array(names.length);
-        for (const i of points) counts[of[i]]++;
-        if (kept.every(([x, y]) => Math.hypot(x - middle[0], y - middle[1]) > gap)) kept.push([...middle, argmax(counts)]);
+        if (kept.every(([x, y]) => Math.hypot(x - middle[0], y - middle[1]) > gap)) kept.push([...middle, points]);
       }
       return kept;
     }

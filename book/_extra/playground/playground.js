@@ -1,23 +1,16 @@
 /* The playground: draws, runs q(c|x), the two rules of the article and the book's own, shows how they decide.
  *
- * A plain script, since modules and fetch() do not work on a page opened from a file. Its data,
- * playground-data.js, is written by gmvae_lib/study/playground.py when the book is built. Three parts:
- * the model, from strokes to verdicts (pure functions); the view; the events.
+ * A plain script, since modules and fetch() do not work on a page opened from a file. It needs
+ * figures/common.js, and its data, playground-data.js, which gmvae_lib/study/playground.py writes when
+ * the book is built. Three parts: the model, from strokes to verdicts (pure functions); the view; the
+ * events.
  */
 (() => {
   "use strict";
 
   // ---------------------------------------------------------------- the model
 
-  const ARRAY_TYPES = { uint8: Uint8Array, uint16: Uint16Array, int16: Int16Array, float32: Float32Array };
-
-  /** A typed array from gmvae_lib.study.playground.pack(). */
-  function unpack({ dtype, data }) {
-    const text = atob(data);
-    const bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    return new ARRAY_TYPES[dtype](bytes.buffer);
-  }
+  const { unpack, argmax, plural } = live; // figures/common.js
 
   /** Weights as float32, rows multiplied by their scale where they were stored as integers. */
   function unpackWeights(packed) {
@@ -30,12 +23,6 @@
 
   /** The rows [start, start + n) of an array whose rows have `width` entries. */
   const rows = (array, width, start, n = 1) => array.subarray(start * width, (start + n) * width);
-
-  function argmax(values) {
-    let best = 0; // ties: the first, as in NumPy
-    for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
-    return best;
-  }
 
   /** Indices of the n largest values above zero, largest first. */
   function largest(values, n) {
@@ -238,7 +225,6 @@
   const BARS = 5; // components and letters shown
   const percent = (share) =>
     share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
-  const plural = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 
   /** element("p", {className: "x"}, child, ...): children are nodes or text. */
   function element(tag, properties = {}, ...children) {
