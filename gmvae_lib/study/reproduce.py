@@ -95,7 +95,7 @@ def draw_pictures(images, results: Path):
     """Write the figures that need pixels, which are committed instead of the raw data."""
     folder = results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    figures.letter_sheet(images).savefig(folder / "letters.png", dpi=110)
+    figures.save(folder / "letters.svg", figures.letter_sheet, images)
     run = load_run(results / RUN)
     draw_figure_2(run, images, results, "figure2")
     if (results / ARTICLE).is_dir():
@@ -133,14 +133,17 @@ def draw_components(run, images, folder: Path, seed: int = 0):
         held = images.images[rng.choice(np.flatnonzero(cluster == component), n, replace=False)]
         samples = run.model.sample(component, n=n, seed=component)
         rows.append((caption(styles, component), held, samples))
-    figures.real_and_generated(rows).savefig(folder / "figure1_images.png", dpi=110)
+    figures.save(folder / "figure1_images.svg", figures.real_and_generated, rows)
     classes = range(len(run.class_names))
     index = [rng.choice(np.flatnonzero(run.labels == label)) for label in classes]
     originals = images.images[index]
-    figure = figures.originals_and_reconstructions(
-        originals, run.model.reconstruct(originals), run.class_names
+    figures.save(
+        folder / "reconstructions.svg",
+        figures.originals_and_reconstructions,
+        originals,
+        run.model.reconstruct(originals),
+        run.class_names,
     )
-    figure.savefig(folder / "reconstructions.png", dpi=110)
 
 
 def draw_gallery(run, images, folder: Path):
@@ -158,7 +161,7 @@ def draw_gallery(run, images, folder: Path):
         return heading, images.images[mine["index"]], captions
 
     rows = [row("soft", "soft right, hard wrong"), row("hard", "hard right, soft wrong")]
-    figures.verdicts(rows).savefig(folder / "gallery.png", dpi=110)
+    figures.save(folder / "gallery.svg", figures.verdicts, rows)
     # for the chapter, which shows the picture only if it is of the same images
     about = json.dumps({"index": table["index"].tolist()}) + "\n"
     write_atomically(folder / "gallery.json", lambda p: p.write_text(about))
@@ -178,8 +181,14 @@ def draw_errors(run, images, folder: Path, n_labels: int = 291, n_pairs: int = 5
     commonest = np.argsort(-np.bincount(pair), kind="stable")[:n_pairs]
     index = np.concatenate([wrong[pair == each][:n] for each in commonest])
     titles = [f"{names[y[i]]}, called {names[answer[i]]}" for i in index]
-    figure = figures.image_grid(images.images[index], titles, n_columns=n)
-    figure.savefig(folder / "errors.png", dpi=110)
+    figures.save(
+        folder / "errors.svg",
+        figures.image_grid,
+        images.images[index],
+        titles,
+        n_columns=n,
+        narrow_columns=n // 2,
+    )
 
 
 @program("reproduce")

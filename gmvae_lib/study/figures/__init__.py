@@ -1,7 +1,8 @@
 """The book's figures: one function each, from results to a matplotlib Figure.
 
-The figures belong to pyplot, so that ``plt.show()`` shows them in a notebook. White background,
-Okabe-Ito colours, and line style or text wherever colour carries meaning.
+Each takes `width`, in pixels of the page; ``figures.show(figures.letter_counts, counts)`` shows one
+in a notebook, as an SVG that follows the page's theme and fits a phone (`figures.vector`). Colours
+are those of Okabe and Ito, and line style or text tells apart whatever colour does.
 """
 
 from gmvae_lib.study.figures.as_given import labels_as_given
@@ -46,21 +47,7 @@ from gmvae_lib.study.figures.model import (
     latent_clouds,
     truncation_loss,
 )
-from gmvae_lib.study.figures.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    METHODS,
-    ORANGE,
-    PURPLE,
-    SKY,
-    STYLE,
-    VERMILION,
-    WIDTH,
-    WINE,
-    YELLOW,
-)
+from gmvae_lib.study.figures.style import COLUMN, METHODS, PHONE
 from gmvae_lib.study.figures.theory import (
     agreement_by_rank,
     coverage_curves,
@@ -76,22 +63,13 @@ from gmvae_lib.study.figures.training import (
     model_seeds,
     training_curves,
 )
+from gmvae_lib.study.figures.vector import for_page, save, show, show_saved, svg
 
 __all__ = [
-    "MOST_LINES",
-    "BLACK",
-    "BLUE",
-    "GREEN",
-    "GREY",
+    "COLUMN",
     "METHODS",
-    "ORANGE",
-    "PURPLE",
-    "SKY",
-    "STYLE",
-    "VERMILION",
-    "WIDTH",
-    "WINE",
-    "YELLOW",
+    "MOST_LINES",
+    "PHONE",
     "accuracy_against_coverage",
     "accuracy_of_the_confident",
     "agreement_by_rank",
@@ -108,6 +86,7 @@ __all__ = [
     "figure_3",
     "figure_3_by_model",
     "floor_and_prediction",
+    "for_page",
     "gain_by_letter",
     "gap_against_sharpness",
     "gap_parts",
@@ -132,7 +111,11 @@ __all__ = [
     "rivals",
     "rules_of_choice",
     "sample_sheet",
+    "save",
+    "show",
+    "show_saved",
     "spread",
+    "svg",
     "training_curves",
     "truncation_loss",
     "verdicts",

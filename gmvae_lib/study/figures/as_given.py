@@ -1,8 +1,18 @@
 """Decoders on labels as people have them: `study.realistic`."""
 
-from matplotlib import pyplot as plt
+import matplotlib as mpl
 
-from gmvae_lib.study.figures.style import BLUE, ORANGE, SKY, STYLE, WIDTH, WINE
+from gmvae_lib.study.figures.style import (
+    BLUE,
+    COLUMN,
+    FAINT,
+    ORANGE,
+    SKY,
+    STYLE,
+    WINE,
+    is_narrow,
+    panels,
+)
 
 SETTINGS = {
     "as many, balanced": "balanced letters",
@@ -18,24 +28,25 @@ LOOKS = {
 }
 
 
-def labels_as_given(table):
+@mpl.rc_context(STYLE)
+def labels_as_given(table, width=COLUMN):
     """Accuracy and mean recall of each decoder by setting, 95 % intervals; 291 labels.
 
     table : DataFrame, results/realistic.csv
     """
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6), sharey=True)
-        for ax, measure in zip(axes, ("accuracy", "recall"), strict=True):
-            part = table[(table["measure"] == measure) & (table["n_labels"] == 291)]
-            for i, (decoder, (colour, marker)) in enumerate(LOOKS.items()):
-                rows = part[part["decoder"] == decoder].set_index("setting").loc[list(SETTINGS)]
-                middle = 100 * rows["mean"]
-                error = [middle - 100 * rows["low"], 100 * rows["high"] - middle]
-                at = [-place + 0.27 - 0.18 * i for place in range(len(SETTINGS))]
-                ax.errorbar(middle, at, xerr=error, color=colour, fmt=marker, ms=7, label=decoder)
-            ax.set_xlabel("accuracy, %" if measure == "accuracy" else "mean over letters, %")
-            ax.grid(axis="x", color="#dddddd")
-        axes[0].set_yticks([-place for place in range(len(SETTINGS))], SETTINGS.values())
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=4)
+    figure, axes = panels(2, width, 250, sharey=True, sharex=is_narrow(width))
+    for ax, measure in zip(axes, ("accuracy", "recall"), strict=True):
+        part = table[(table["measure"] == measure) & (table["n_labels"] == 291)]
+        for i, (decoder, (colour, marker)) in enumerate(LOOKS.items()):
+            rows = part[part["decoder"] == decoder].set_index("setting").loc[list(SETTINGS)]
+            middle = 100 * rows["mean"]
+            error = [middle - 100 * rows["low"], 100 * rows["high"] - middle]
+            at = [-place + 0.27 - 0.18 * i for place in range(len(SETTINGS))]
+            ax.errorbar(middle, at, xerr=error, color=colour, fmt=marker, ms=7, label=decoder)
+        ax.set_title("accuracy, %" if measure == "accuracy" else "mean over letters, %")
+        ax.grid(axis="x", color=FAINT)
+        ax.set_axisbelow(True)
+    axes[0].set_yticks([-place for place in range(len(SETTINGS))], SETTINGS.values())
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2 if is_narrow(width) else 4)
     return figure

@@ -3,7 +3,6 @@
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import (
     MaxNLocator,
     PercentFormatter,
@@ -11,22 +10,60 @@ from matplotlib.ticker import (
 from matplotlib.transforms import Bbox
 
 from gmvae_lib.study.figures.style import (
-    BLACK,
     BLUE,
+    COLUMN,
+    FAINT,
     GREEN,
     GREY,
+    INCH,
+    MUTED,
     ORANGE,
     PURPLE,
     SKY,
     STYLE,
     VERMILION,
-    WIDTH,
+    WHITE,
+    dots,
+    is_narrow,
+    panel,
     show_image,
+    show_strip,
 )
 
 
+def _rows(n, width, height, n_strips=1, gap=24):
+    """A figure of n rows of panels, a caption above each; its axes [n, n_strips]."""
+    narrow = is_narrow(width)
+    across = 1 if narrow else n_strips
+    rows = n * n_strips // across
+    fig, axes = plt.subplots(
+        rows,
+        across,
+        figsize=(width / INCH, (rows * height + n * gap + 4) / INCH),
+        squeeze=False,
+    )
+    fig.get_layout_engine().set(hspace=0, h_pad=0.02)
+    return fig, axes.reshape(n, n_strips)
+
+
+def _caption(ax, words, width):
+    """What stands above a strip: its name bold, and after a colon what there is to say of it."""
+    name, colon, rest = words.partition(":  ")
+    bold = "bold" if colon else "normal"
+    ax.annotate(
+        name, (0, 1), (1, 4), xycoords="axes fraction", textcoords="offset points",
+        weight=bold, in_layout=False,
+    )  # fmt: skip
+    if rest:
+        start = 14 + 7.5 * len(name)
+        ax.annotate(
+            rest, (0, 1), (start, 4), xycoords="axes fraction", textcoords="offset points",
+            fontsize=11.5 if is_narrow(width) else 12, color=MUTED, in_layout=False,
+        )  # fmt: skip
+
+
 @mpl.rc_context(STYLE)
-def figure_1(rows):
+def figure_1(rows, width=COLUMN):
     """Samples of several components, one row each.
 
     Parameters
@@ -34,36 +71,31 @@ def figure_1(rows):
     rows : sequence of (caption, images [n, H, W])
         n is the same in every row.
     """
-    n_columns = len(rows[0][1])
-    fig, axes = plt.subplots(
-        2 * len(rows),
-        n_columns,
-        figsize=(WIDTH, 1.05 * len(rows)),
-        squeeze=False,
-        height_ratios=[0.45, 1] * len(rows),
-    )
-    for row, (caption, images) in enumerate(rows):
-        for ax in axes[2 * row]:
-            ax.axis("off")
-        text = axes[2 * row, 0].text(0, 0.1, caption, transform=axes[2 * row, 0].transAxes)
-        text.set_in_layout(False)  # it runs over the columns to its right
-        for ax, image in zip(axes[2 * row + 1], images, strict=True):
-            show_image(ax, image)
+    fig, axes = _rows(len(rows), width, width / len(rows[0][1]))
+    for (ax,), (caption, images) in zip(axes, rows, strict=True):
+        show_strip(ax, images)
+        _caption(ax, caption, width)
+        ax.set_title(" ", fontsize=11)
     return fig
 
 
 @mpl.rc_context(STYLE)
-def image_grid(images, titles, n_columns=10):
-    """Images [n, H, W], or colour [n, H, W, 3], in a grid, each with its title above."""
+def image_grid(images, titles, n_columns=10, narrow_columns=None, ink=True, width=COLUMN):
+    """Images [n, H, W], or colour [n, H, W, 3], in a grid, each with its title above.
+
+    n_columns, narrow_columns : images a row, and on a phone (by default as many)
+    ink : whether they are drawings, which dark mode inverts
+    """
+    if is_narrow(width):
+        n_columns = narrow_columns or n_columns
     n_rows = -(-len(images) // n_columns)
-    fig, axes = plt.subplots(
-        n_rows, n_columns, figsize=(WIDTH, WIDTH / n_columns * 1.3 * n_rows), squeeze=False
-    )
+    size = width / INCH, n_rows * (width / n_columns + 18) / INCH
+    fig, axes = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False)
     for ax in axes.flat[len(images) :]:
         ax.axis("off")
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        show_image(ax, image)
-        ax.set_title(title, fontsize=10, pad=2)
+        show_image(ax, image, ink)
+        ax.set_title(title, fontsize=12, pad=3, loc="center")
     return fig
 
 
@@ -97,7 +129,7 @@ def _label_apart(ax, anchors, texts, offsets, avoid=(), **style):
 
 
 @mpl.rc_context(STYLE)
-def purity_against_weight(table, impure=0.7):
+def purity_against_weight(table, impure=0.7, width=COLUMN):
     """Purity of each component against its weight, the impure ones named.
 
     Parameters
@@ -109,11 +141,11 @@ def purity_against_weight(table, impure=0.7):
     used = table[table["size"] > 0]
     points = used[["weight", "purity"]].to_numpy()
     mixed = used["purity"] < impure
-    fig, ax = plt.subplots(figsize=(WIDTH, 5))
+    fig, ax = panel(width, 440)
     for kind, colour, marker in ((~mixed, BLUE, "o"), (mixed, VERMILION, "D")):
         ax.scatter(*points[kind].T, s=26, color=colour, marker=marker, alpha=0.8, edgecolors="none")
-    ax.axvline(1 / len(table), color=BLACK, lw=1, ls="--")
-    ax.axhline(impure, color=GREY, lw=0.8, ls=":")
+    ax.axvline(1 / len(table), color=MUTED, lw=1, ls="--", zorder=0.5)
+    ax.axhline(impure, color=GREY, lw=1, ls=":", zorder=0.5)
     ax.set_xlim(left=0)
     ax.margins(x=0.08)
     ax.set_ylim(max(0, points[:, 1].min() - 0.06), 1.02)
@@ -124,7 +156,7 @@ def purity_against_weight(table, impure=0.7):
         xytext=(0, 3),
         textcoords="offset points",
         ha="center",
-        fontsize=10,
+        fontsize=12,
     )
     ax.set_xlabel("weight of the component (mean of q)")
     ax.set_ylabel("purity")
@@ -136,84 +168,94 @@ def purity_against_weight(table, impure=0.7):
         f"{row.component}: {' '.join(part.split()[0] for part in row.mix.split(', '))}"
         for row in named.itertuples()
     ]
-    offsets = [(6, -3.5), (-6, -3.5), (0, 6), (0, -14), (5, 5), (5, -13), (-5, 5), (-5, -13)]
+    offsets = [
+        (7, -4), (-7, -4), (0, 7), (0, -16), (5, 5), (5, -14), (-5, 5), (-5, -14),
+        (12, 10), (-12, 10), (12, -20), (-12, -20),
+    ]  # fmt: skip
     anchors = named[["weight", "purity"]].to_numpy()
-    halo = [withStroke(linewidth=2, foreground="white")]  # over the lines
-    _label_apart(ax, anchors, texts, offsets, avoid=points, fontsize=9, path_effects=halo)
+    _label_apart(ax, anchors, texts, offsets, avoid=points, fontsize=12, gid="halo")
     return fig
 
 
 @mpl.rc_context(STYLE)
-def components_per_letter(counts):
+def components_per_letter(counts, width=COLUMN):
     """How many components each letter is the commonest in.
 
     Parameters
     ----------
     counts : Series, letter to number of components
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.5))
+    fig, ax = panel(width, 280)
     bars = ax.bar(counts.index, counts.to_numpy(), color=BLUE)
-    ax.bar_label(bars, fontsize=10)
+    ax.bar_label(bars, fontsize=12, padding=1)
+    ax.margins(x=0.01)
+    ax.tick_params(axis="x", length=0)
     ax.set_xlabel("letter")
     ax.set_ylabel("components")
     return fig
 
 
 @mpl.rc_context(STYLE)
-def sample_sheet(captions, samples, n_columns=5):
+def sample_sheet(captions, samples, n_columns=5, narrow_columns=3, width=COLUMN):
     """Samples of many components: a strip each, below its caption.
 
     Parameters
     ----------
     captions : sequence of str, [K]
     samples : array [K, n, H, W]
+    n_columns, narrow_columns : strips a row, and on a phone
     """
+    n_columns = narrow_columns if is_narrow(width) else n_columns
     n_rows, n = -(-len(samples) // n_columns), len(samples[0])
-    greys = mpl.colormaps["gray_r"].resampled(16)  # more would only make a larger file
     fig, axes = plt.subplots(
         n_rows,
         n_columns,
-        figsize=(WIDTH, n_rows * (WIDTH / n_columns / n + 0.27)),
-        dpi=100,
+        figsize=(width / INCH, n_rows * (width / n_columns / n + 20) / INCH),
         squeeze=False,
     )
     for ax in axes.flat:
         ax.axis("off")
-    for ax, caption, strip in zip(axes.flat, captions, samples, strict=False):
-        ax.imshow(np.hstack(strip), cmap=greys, vmin=0, vmax=1, interpolation="nearest")
-        ax.set_title(caption, fontsize=10, pad=2, loc="left")
+    for ax, caption, images in zip(axes.flat, captions, samples, strict=False):
+        show_strip(ax, images)
+        ax.set_title(caption, fontsize=12, pad=2)
     return fig
 
 
 @mpl.rc_context(STYLE)
-def real_and_generated(rows):
-    """Images of several components, to the left, beside samples of the same, to the right.
+def real_and_generated(rows, width=COLUMN):
+    """Images of several components beside samples of the same; on a phone above them.
 
     Parameters
     ----------
     rows : sequence of (caption, images [n, H, W], samples [n, H, W])
         n is the same in every row.
     """
-    fig, axes = plt.subplots(len(rows), 2, figsize=(WIDTH, 0.95 * len(rows) + 0.3), squeeze=False)
+    narrow = is_narrow(width)
+    n = len(rows[0][1])
+    fig, axes = _rows(len(rows), width, width / n / (1 if narrow else 2.05), n_strips=2)
     for pair, (caption, *halves) in zip(axes, rows, strict=True):
         for ax, pictures in zip(pair, halves, strict=True):
-            strip = np.hstack([picture / (picture.max() or 1) for picture in pictures])
-            show_image(ax, strip)
-        text = pair[0].text(0, 1.06, caption, transform=pair[0].transAxes, va="bottom")
-        text.set_in_layout(False)  # it runs over the column to its right
-    for ax, head in zip(axes[0], ("images of the data set", "samples of the model"), strict=True):
-        ax.set_title(head, pad=26)
+            show_strip(ax, pictures)
+        pair[0].set_title(" ", fontsize=11)
+        _caption(pair[0], caption, width)
+    if not narrow:
+        axes[0, 0].set_title("images of the data set", pad=24)
+        axes[0, 1].set_title("samples of the model", pad=24)
     return fig
 
 
 @mpl.rc_context(STYLE)
-def originals_and_reconstructions(originals, reconstructions, names, n_columns=13):
+def originals_and_reconstructions(
+    originals, reconstructions, names, n_columns=13, narrow_columns=7, width=COLUMN
+):
     """Pairs of an image, above, and its reconstruction, below: both [N, H, W], with N names."""
+    n_columns = narrow_columns if is_narrow(width) else n_columns
     n_blocks = -(-len(originals) // n_columns)
+    height = n_blocks * (2 * width / n_columns + 20)
     fig, axes = plt.subplots(
-        2 * n_blocks, n_columns, figsize=(WIDTH, 1.3 * n_blocks), squeeze=False
+        2 * n_blocks, n_columns, figsize=(width / INCH, height / INCH), squeeze=False
     )
-    fig.get_layout_engine().set(h_pad=0.02, hspace=0)
+    fig.get_layout_engine().set(h_pad=0.02, hspace=0, w_pad=0.02)
     for ax in axes.flat:
         ax.axis("off")
     for i, (name, *pair) in enumerate(zip(names, originals, reconstructions, strict=True)):
@@ -221,12 +263,12 @@ def originals_and_reconstructions(originals, reconstructions, names, n_columns=1
         for ax, picture in zip(axes[2 * block : 2 * block + 2, column], pair, strict=True):
             ax.axis("on")
             show_image(ax, picture)
-        axes[2 * block, column].set_title(name, pad=3)
+        axes[2 * block, column].set_title(name, pad=3, loc="center")
     return fig
 
 
 @mpl.rc_context(STYLE)
-def latent_map(points, letters, groups):
+def latent_map(points, letters, groups, width=COLUMN):
     """A map of images: points in colour, and the letter of each group at its median.
 
     Parameters
@@ -240,15 +282,19 @@ def latent_map(points, letters, groups):
     """
     letters, groups = np.asarray(letters), np.asarray(groups)
     names, letter = np.unique(letters, return_inverse=True)
-    palette = np.array([BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY])
-    fig, ax = plt.subplots(figsize=(WIDTH, 6.2), dpi=100)  # thousands of points make large files
-    ax.scatter(*points.T, s=7, c=palette[letter % len(palette)], alpha=0.6, edgecolors="none")
+    palette = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY)
+    fig, ax = panel(width, 0.86 * width)
     ax.axis("off")  # neither direction has a meaning or a unit
     # a few outliers must not compress the others
     low, high = np.percentile(points, [0.2, 99.8], axis=0)
     margin = 0.04 * (high - low)
-    ax.set_xlim(low[0] - margin[0], high[0] + margin[0])
-    ax.set_ylim(low[1] - margin[1], high[1] + margin[1])
+    low, high = low - margin, high + margin
+    ax.set_xlim(low[0], high[0])
+    ax.set_ylim(low[1], high[1])
+    seen = np.logical_and(points > low, points < high).all(axis=1)
+    size = 2.4 if is_narrow(width) else 4
+    for i, colour in enumerate(palette):
+        dots(ax, points[seen & (letter % len(palette) == i)], colour, size)
     found, sizes = np.unique(groups, return_counts=True)
     largest = found[np.argsort(-sizes, kind="stable")]
     anchors = [np.median(points[groups == group], axis=0) for group in largest]
@@ -259,16 +305,18 @@ def latent_map(points, letters, groups):
         texts,
         offsets=[(0, 0)],
         va="center",
-        fontsize=13,
+        fontsize=15,
         weight="bold",
-        path_effects=[withStroke(linewidth=3, foreground="white")],
+        gid="halo",
     )
     return fig
 
 
 @mpl.rc_context(STYLE)
-def distances_between_means(distance, letters):
-    """Distances between components as a grid, components of one letter side by side.
+def distances_between_means(distance, letters, width=COLUMN):
+    """Which components have means that are near: a grid, components of one letter side by side.
+
+    A pair is the darker the nearer it is; all but the nearest 15 % of pairs stay blank.
 
     Parameters
     ----------
@@ -280,24 +328,47 @@ def distances_between_means(distance, letters):
     order = np.argsort(letters, kind="stable")
     names, counts = np.unique(letters, return_counts=True)
     ends = np.cumsum(counts)
-    fig, ax = plt.subplots(figsize=(WIDTH, 6.2))
     grid = distance[np.ix_(order, order)].astype(float)
-    np.fill_diagonal(grid, np.nan)  # blank: its zeros would use half of the colour range
-    image = ax.imshow(grid, cmap="cividis", interpolation="nearest")
-    for end in ends[:-1]:
-        ax.axhline(end - 0.5, color="white", lw=0.5)
-        ax.axvline(end - 0.5, color="white", lw=0.5)
+    pairs = grid[~np.eye(len(grid), dtype=bool)]
+    low, high = pairs.min(), np.quantile(pairs, 0.15)
+    near = np.clip((high - grid) / (high - low), 0, 1) if high > low else 1.0 * (grid <= low)
+    np.fill_diagonal(near, 0)  # a component with itself says nothing
+    fig, ax = panel(width, 1.05 * width + (50 if is_narrow(width) else 36))
+    ax.imshow(_shades(near), interpolation="none", gid="heat")
+    for start, end in zip(ends - counts, ends, strict=True):  # the pairs of one letter
+        ax.add_patch(
+            mpl.patches.Rectangle(
+                (start - 0.5, start - 0.5), end - start, end - start, fill=False, ec=VERMILION, lw=1
+            )
+        )
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+        spine.set_color(FAINT)
     middles = ends - counts / 2 - 0.5
     # every second letter further out: a letter with one component leaves no room for its neighbours
     ax.set_xticks(middles, ["\n" * (i % 2) + name for i, name in enumerate(names)])
-    ax.set_yticks(middles, [name + "   " * (i % 2) for i, name in enumerate(names)])
+    ax.set_yticks(middles, [name + "\u2003" * (i % 2) for i, name in enumerate(names)])
     ax.tick_params(length=0)
-    fig.colorbar(image, ax=ax, shrink=0.8, label="distance between the means")
+    scale = ax.inset_axes([0.25, -0.13 if is_narrow(width) else -0.1, 0.5, 0.025])
+    scale.imshow(_shades(np.linspace(0, 1, 64)[None]), aspect="auto", gid="heat")
+    scale.set_xticks([0, 63], [f"{high:.0f} or more", f"{low:.0f}"])
+    scale.set_yticks([])
+    scale.tick_params(length=0)
+    scale.set_xlabel("distance between the means", labelpad=1)
+    for spine in scale.spines.values():
+        spine.set_visible(True)
+        spine.set_color(FAINT)
     return fig
 
 
+def _shades(strength):
+    """Strengths in [0, 1] as blue, more or less opaque: [..., 4]."""
+    hue = np.broadcast_to(mpl.colors.to_rgb(BLUE), (*strength.shape, 3))
+    return np.concatenate([hue, strength[..., None]], axis=-1)
+
+
 @mpl.rc_context(STYLE)
-def hesitation_by_letter(table):
+def hesitation_by_letter(table, width=COLUMN):
     """Mean entropy of q(c|x) of each letter, in two parts, the largest first.
 
     Parameters
@@ -306,7 +377,7 @@ def hesitation_by_letter(table):
         One row a letter, indexed by it: between, within (nats). Their sum is the entropy.
     """
     table = table.sort_values("between", ascending=False)
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.8))
+    fig, ax = panel(width, 320)
     ax.bar(table.index, table["between"], color=VERMILION, label="between letters")
     ax.bar(
         table.index,
@@ -314,11 +385,13 @@ def hesitation_by_letter(table):
         bottom=table["between"],
         color=SKY,
         hatch="//",
-        edgecolor="white",
+        edgecolor=WHITE,
         lw=0.3,
         label="between components of one letter",
     )
+    ax.margins(x=0.01)
+    ax.tick_params(axis="x", length=0)
     ax.set_xlabel("true letter")
     ax.set_ylabel("entropy of q(c|x), nats")
-    fig.legend(loc="outside lower center", ncols=2)
+    fig.legend(loc="outside lower center", ncols=1 if is_narrow(width) else 2)
     return fig

@@ -3,8 +3,8 @@
 from textwrap import fill
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import pyplot as plt
 from matplotlib.ticker import (
     FuncFormatter,
     PercentFormatter,
@@ -14,22 +14,29 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.study.figures.style import (
     BLACK,
     BLUE,
+    COLUMN,
+    FAINT,
     GREEN,
     GREY,
+    INCH,
     METHODS,
+    MUTED,
     ORANGE,
     PURPLE,
     STYLE,
     VERMILION,
-    WIDTH,
     WINE,
+    is_narrow,
+    panel,
+    panels,
 )
+from gmvae_lib.study.metrics import labels_at_accuracy
 
 LABELS_ONLY = ("convolutional net", "xgboost", "mlp", "mlp (article)", "logistic regression")
 
 
 @mpl.rc_context(STYLE)
-def figure_3(summary, n_total, K, target=0.8):
+def figure_3(summary, n_total, K, target=0.8, width=COLUMN):
     """Accuracy on the unlabelled images against the number of labels, each curve with its name.
 
     Methods on the labelled images alone have a panel of their own, with soft for comparison.
@@ -49,28 +56,70 @@ def figure_3(summary, n_total, K, target=0.8):
     if unknown:
         raise InputError(f"summary: found the method {unknown[0]!r}; expected {list(METHODS)}")
     given = [method for method in METHODS if method in set(summary["method"])]
-    panels = {
+    parts = {
         "from the clusters": [method for method in given if method not in LABELS_ONLY],
         "from the labelled images alone, and soft": [
             method for method in given if method in (*LABELS_ONLY, "soft")
         ],
     }
     if set(given) <= {"soft", *LABELS_ONLY} or not set(given) & set(LABELS_ONLY):
-        panels = {"": given}  # one panel has them all
-    fig, axes = plt.subplots(
-        len(panels), 1, figsize=(WIDTH, 1.2 + 4.2 * len(panels)), sharex=True, squeeze=False
-    )
+        parts = {"": given}  # one panel has them all
+    size = width / INCH, (90 + 320 * len(parts)) / INCH
+    fig, axes = plt.subplots(len(parts), 1, figsize=size, sharex=True, squeeze=False)
     last = summary["n_labels"].max()
-    for ax, (title, methods) in zip(axes[:, 0], panels.items(), strict=True):
+    for ax, (title, methods) in zip(axes[:, 0], parts.items(), strict=True):
         curves = {}
         for method in methods:
             label, *look = METHODS[method]
-            curves[fill(label, 20)] = (summary[summary["method"] == method], look)
+            curves[_name(label, width)] = (summary[summary["method"] == method], look)
         _named_curves(ax, curves, last)
         _label_axes(ax, n_total, K, target, first=ax is axes[0, 0], lowest=ax is axes[-1, 0])
+        _bracket(ax, [curve for curve, _ in curves.values()], target)
         if title:
-            ax.annotate(title, (0.98, 0.1), xycoords="axes fraction", fontsize=11, ha="right")
+            ax.annotate(
+                fill(title, 24), (0.98, 0.02), xycoords="axes fraction", fontsize=12, ha="right",
+                color=MUTED, gid="halo",
+            )  # fmt: skip
     return fig
+
+
+SHORT = {  # names of methods beside a phone's curves
+    "graph and neighbours": "graph, neigh- bours",
+    "graph, smoothed posterior": "graph, smoothed",
+    "convolutional network on the labels alone": "conv. net",
+    "XGBoost on pixels": "XGBoost",
+    "MLP on pixels": "MLP",
+    "logistic regression on pixels": "logistic regr.",
+}
+
+
+def _name(label, width):
+    """A method's name in the lines that there is room for."""
+    return fill(SHORT.get(label, label), 9) if is_narrow(width) else fill(label, 20)
+
+
+def _bracket(ax, curves, target):
+    """Below the target's line, from the first to the last curve that reaches it: n against n."""
+    found = []
+    for curve in curves:
+        curve = curve.sort_values("n_labels")
+        n = labels_at_accuracy(curve["n_labels"].to_numpy(), curve["mean"].to_numpy(), target)
+        if np.isfinite(n):
+            found.append(float(n))
+    if len(found) < 2:
+        return
+    first, last = min(found), max(found)
+    offset = {"textcoords": "offset points", "annotation_clip": False}
+    for n in (first, last):
+        ax.plot(n, target, "o", ms=6, color=BLACK, zorder=5)
+    arrow = {"arrowstyle": "|-|,widthA=0.3,widthB=0.3", "color": BLACK, "lw": 1.2}
+    arrow |= {"shrinkA": 0, "shrinkB": 0}
+    below = target - 0.05
+    ax.annotate("", (last, below), (first, below), arrowprops=arrow)
+    ax.annotate(
+        f"{first:,.0f} against {last:,.0f}", (np.sqrt(first * last), below), (0, -4), **offset,
+        ha="center", va="top", weight="bold", gid="halo", zorder=6,
+    )  # fmt: skip
 
 
 def _named_curves(ax, curves, last):
@@ -81,15 +130,17 @@ def _named_curves(ax, curves, last):
     ends = []
     for curve, (colour, line, marker) in curves.values():
         curve = curve.sort_values("n_labels")
-        ax.plot(curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=5)
-        ax.fill_between(curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15)
+        ax.plot(curve["n_labels"], curve["mean"], line, color=colour, marker=marker, ms=4.5)
+        ax.fill_between(
+            curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15, lw=0
+        )
         ends.append((curve["n_labels"].iloc[-1], curve["mean"].iloc[-1], colour))
     lines = 1 + max(name.count("\n") for name in curves)
-    heights = spread([height for _, height, _ in ends], gap=0.012 + 0.044 * lines, top=1.02)
+    heights = spread([height for _, height, _ in ends], gap=0.015 + 0.05 * lines, top=1.02)
     for name, (n, height, colour), place in zip(curves, ends, heights, strict=True):
         ax.annotate(
             name, (n, height), xytext=(1.6 * last, place), textcoords="data", va="center",
-            color=colour, fontsize=10, annotation_clip=False,
+            color=colour, fontsize=12, annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 1, "shrinkB": 3,
                         "relpos": (0, 0.5)},
         )  # fmt: skip
@@ -99,24 +150,28 @@ def _label_axes(ax, n_total, K, target, first=True, lowest=True):
     """Axes of accuracy against the number of labels, their lines, and a second scale on top."""
     ax.set_xscale("log")
     ax.set_ylim(0, 1)
-    ax.axhline(target, color=BLACK, lw=0.8)
-    ax.axvline(K, color=BLACK, lw=0.8, ls="--")
-    ax.annotate(f"n = K = {K}", (K, 0.02), xytext=(4, 0), textcoords="offset points")
+    ax.axhline(target, color=MUTED, lw=1, zorder=0.5)
+    ax.axvline(K, color=MUTED, lw=1, ls="--", zorder=0.5)
+    ax.annotate(
+        f"n = K = {K}", (K, 0.02), xytext=(4, 0), textcoords="offset points", color=MUTED,
+        fontsize=12, gid="halo",
+    )  # fmt: skip
     ax.annotate(
         f"{target:.0%}", (0.01, target), xycoords=("axes fraction", "data"), xytext=(0, 3),
-        textcoords="offset points",
+        textcoords="offset points", weight="bold",
     )  # fmt: skip
     ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
     if lowest:
         ax.set_xlabel("number of labels")
-    ax.set_ylabel("accuracy on the unlabelled images")
+    ax.set_ylabel("accuracy, unlabelled images")
     if first:
         share = ax.secondary_xaxis(
             "top", functions=(lambda n: 100 * n / n_total, lambda s: s * n_total / 100)
         )
         share.xaxis.set_major_formatter(FuncFormatter(lambda s, _: f"{s:g}"))
         share.set_xlabel("labelled share of the images, %")
+        share.spines["top"].set_color(MUTED)
         share.spines["top"].set_visible(True)
 
 
@@ -128,7 +183,7 @@ FRONT = (  # colour, line, marker
 
 
 @mpl.rc_context(STYLE)
-def figure_3_by_model(curves, n_total, K, target=0.8, looks=None):
+def figure_3_by_model(curves, n_total, K, target=0.8, looks=None, width=COLUMN):
     """Figure 3 with at most `MOST_LINES` curves, each named at its right end.
 
     Parameters
@@ -141,15 +196,18 @@ def figure_3_by_model(curves, n_total, K, target=0.8, looks=None):
     """
     if not 1 <= len(curves) <= MOST_LINES:
         raise InputError(f"curves: found {len(curves)}, expected 1 to {MOST_LINES}")
-    fig, ax = plt.subplots(figsize=(WIDTH, 5.4))
+    fig, ax = panel(width, 430)
     looks = range(len(curves)) if looks is None else looks
     last = max(curve["n_labels"].max() for curve in curves.values())
     with_looks = {
         name: (curve, FRONT[look])
         for (name, curve), look in zip(curves.items(), looks, strict=True)
     }
+    if is_narrow(width):  # fewer words fit beside the curves
+        with_looks = {fill(" ".join(name.split()), 11): of for name, of in with_looks.items()}
     _named_curves(ax, with_looks, last)
     _label_axes(ax, n_total, K, target)
+    _bracket(ax, list(curves.values()), target)
     return fig
 
 
@@ -179,7 +237,7 @@ def spread(heights, gap, top):
 
 
 @mpl.rc_context(STYLE)
-def rivals(summary, groups, counts=(73, 291, 728)):
+def rivals(summary, groups, counts=(73, 291, 728), width=COLUMN):
     """Accuracy with its interval, a row each method and a panel each number of labels.
 
     Parameters
@@ -197,12 +255,11 @@ def rivals(summary, groups, counts=(73, 291, 728)):
         for method, label in named.items()
         if method in measured
     ]
-    fig, axes = plt.subplots(
-        1, len(counts), figsize=(WIDTH, 1.2 + 0.23 * len(rows)), sharey=True, squeeze=False
-    )
+    height = 17 * len(rows) + (50 if is_narrow(width) else 110)
+    fig, axes = panels(len(counts), width, height, sharey=True, sharex=True)
     looks = zip((WINE, BLUE, GREEN, PURPLE, ORANGE, BLACK), "*o^vsD", strict=True)
     look = dict(zip(groups, looks, strict=False))
-    for ax, n in zip(axes[0], counts, strict=True):
+    for ax, n in zip(axes, counts, strict=True):
         for place, (group, method, _) in enumerate(rows):
             if (method, n) in at.index:
                 mean, low, high = at.loc[(method, n), ["mean", "low", "high"]]
@@ -210,24 +267,27 @@ def rivals(summary, groups, counts=(73, 291, 728)):
                 if np.isfinite(low):  # a single draw has no interval
                     ax.plot([low, high], [place, place], color=colour, lw=1.5)
                 ax.plot(mean, place, marker, color=colour, ms=8 if marker == "*" else 5)
-        ax.set_title(f"{n:,} labels", fontsize=11)
+        ax.set_title(f"{n:,} labels")
+        ax.set_xticks(np.arange(0, 1.1, 0.25 if is_narrow(width) else 0.5))
+        ax.set_xlim(0, 1)
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        ax.tick_params(labelsize=9)
-        ax.grid(axis="y", color="#e6e6e6", lw=0.8)
+        ax.xaxis.set_tick_params(labelbottom=True)
+        ax.grid(color=FAINT, lw=0.8)
         ax.set_axisbelow(True)
-    axes[0, 0].set_yticks(range(len(rows)), [label for *_, label in rows], fontsize=9)
-    axes[0, 0].invert_yaxis()
-    axes[0, len(counts) // 2].set_xlabel("accuracy on the unlabelled images")
+        ax.tick_params(axis="y", length=0)
+    axes[0].set_yticks(range(len(rows)), [label for *_, label in rows], fontsize=11.5)
+    axes[0].invert_yaxis()
+    fig.supxlabel("accuracy on the unlabelled images", fontsize=13)
     shown = [group for group in groups if group in {row[0] for row in rows}]
     handles = [
         mpl.lines.Line2D([], [], color=look[g][0], marker=look[g][1], ls="-", lw=1.5) for g in shown
     ]
-    fig.legend(handles, shown, loc="outside lower center", ncols=2)
+    fig.legend(handles, shown, loc="outside lower center", ncols=1 if is_narrow(width) else 2)
     return fig
 
 
 @mpl.rc_context(STYLE)
-def gain_by_letter(table):
+def gain_by_letter(table, width=COLUMN):
     """Gain in accuracy of each letter with its interval, largest first.
 
     Parameters
@@ -237,25 +297,28 @@ def gain_by_letter(table):
     """
     table = table.sort_values("gain", ascending=False)
     gain, low, high = (100 * table[column].to_numpy() for column in ("gain", "low", "high"))
-    fig, ax = plt.subplots(figsize=(WIDTH, 4))
+    fig, ax = panel(width, 320)
     ax.bar(table["letter"], gain, color=np.where(gain >= 0, BLUE, VERMILION))
     ax.errorbar(
         np.arange(len(gain)), gain, yerr=[gain - low, high - gain], fmt="none", color=BLACK, lw=1
     )
-    ax.axhline(0, color=BLACK, lw=0.8)
+    ax.margins(x=0.01)
+    ax.tick_params(axis="x", length=0)
+    ax.axhline(0, color=MUTED, lw=0.8)
     ax.set_xlabel("letter")
     ax.set_ylabel("soft minus hard, points")
     return fig
 
 
 @mpl.rc_context(STYLE)
-def letter_scatter(x, y, letters, x_label, y_label):
+def letter_scatter(x, y, letters, x_label, y_label, width=COLUMN):
     """One point a letter, drawn as the letter itself: x [C] against y [C]."""
-    fig, ax = plt.subplots(figsize=(WIDTH, 4.2))
-    ax.scatter(x, y, s=0)  # invisible: sets the limits for the letters
+    fig, ax = panel(width, 330)
+    ax.update_datalim(np.column_stack([x, y]))
+    ax.autoscale_view()
     for value, height, letter in zip(x, y, letters, strict=True):
-        ax.text(value, height, letter, ha="center", va="center", color=BLUE, fontsize=12)
-    ax.axhline(0, color=BLACK, lw=0.8)
+        ax.text(value, height, letter, ha="center", va="center", color=BLUE, fontsize=14)
+    ax.axhline(0, color=MUTED, lw=0.8)
     ax.margins(0.06)
     ax.set_xlabel(x_label)
     ax.set_ylabel(y_label)
@@ -263,8 +326,8 @@ def letter_scatter(x, y, letters, x_label, y_label):
 
 
 @mpl.rc_context(STYLE)
-def confusion(share, names, written=0.03):
-    """Which letters are taken for which: a table of errors.
+def confusion(share, names, written=0.03, width=COLUMN):
+    """Which letters are taken for which: a table of errors; on a phone the commonest, as bars.
 
     Parameters
     ----------
@@ -274,16 +337,38 @@ def confusion(share, names, written=0.03):
     written : shares of at least this are written into their cells, in per cent
     """
     errors = np.where(np.eye(len(share), dtype=bool), 0, share)
-    fig, ax = plt.subplots(figsize=(WIDTH, WIDTH))
-    ax.imshow(np.sqrt(errors), cmap="Blues", vmin=0)  # the square root makes small shares visible
-    middle = np.sqrt(errors.max()) / 2
-    for i, j in zip(*np.nonzero(errors >= written), strict=True):
-        colour = "white" if np.sqrt(errors[i, j]) > middle else BLACK
-        text = f"{100 * errors[i, j]:.0f}"
-        ax.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    large = [(errors[i, j], i, j) for i, j in zip(*np.nonzero(errors >= written), strict=True)]
+    if is_narrow(width):
+        return _confusion_bars(sorted(large, reverse=True), names, width)
+    fig, ax = panel(width, width)
+    for i, j in zip(*np.nonzero(errors >= 0.002), strict=True):
+        # the square root makes small shares visible
+        depth = 0.75 * np.sqrt(errors[i, j] / errors.max())
+        cell = mpl.patches.Rectangle((j - 0.5, i - 0.5), 1, 1, fc=BLUE, alpha=depth, lw=0)
+        ax.add_patch(cell)
+    for error, i, j in large:
+        ax.text(j, i, f"{100 * error:.0f}", ha="center", va="center", fontsize=12)
+    ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xticks(range(len(names)), names)
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(length=0)
+    ax.grid(color=FAINT, lw=0.5)
+    ax.set_axisbelow(True)
     ax.set_xlabel("called")
     ax.set_ylabel("is")
+    return fig
+
+
+def _confusion_bars(large, names, width, most=20):
+    """Errors (share, is, called), the largest first, as bars that name them."""
+    fig, ax = panel(width, 60 + 22 * min(len(large), most))
+    rows = range(min(len(large), most))
+    bars = ax.barh(rows, [100 * error for error, *_ in large[:most]], color=BLUE, height=0.7)
+    ax.bar_label(bars, fmt="%.0f", padding=3)
+    ax.set_yticks(rows, [f"{names[i]} called {names[j]}" for _, i, j in large[:most]])
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    ax.margins(x=0.1, y=0.01)
+    ax.set_xlabel("% of the letter's images")
     return fig

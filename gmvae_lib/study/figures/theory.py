@@ -1,7 +1,6 @@
 """Figures of chapter 3."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import (
     LogLocator,
@@ -13,57 +12,56 @@ from matplotlib.ticker import (
 from gmvae_lib.study.figures.style import (
     BLACK,
     BLUE,
+    COLUMN,
     GREEN,
     GREY,
+    INCH,
+    MUTED,
     PURPLE,
     SKY,
     STYLE,
     VERMILION,
+    WHITE,
+    is_narrow,
+    panel,
+    plt,
 )
-
-NARROW = 5.2  # inches: type stays legible where a phone shrinks the figure to 360 pixels
 
 
 @mpl.rc_context(STYLE)
-def coverage_curves(curves, marks=(), confidence=0.95):
+def coverage_curves(curves, marks=(), confidence=0.95, width=COLUMN):
     """Probability that every cluster has a label, against the number of labels.
 
     Parameters
     ----------
     curves : dict of str to (n_labels, probabilities)
     marks : sequence of (n_labels, text)
-        Vertical lines.
+        Vertical lines; the text stands to the right, near the bottom.
     confidence : float
         A horizontal line.
     """
-    fig, ax = plt.subplots(figsize=(NARROW, 3.7))
+    fig, ax = panel(width, 330)
     styles = zip((BLUE, VERMILION, GREEN), ("-", "--", ":"), strict=True)
     for (name, (n_labels, probability)), (colour, line) in zip(
         curves.items(), styles, strict=False
     ):
         ax.plot(n_labels, probability, line, color=colour, lw=2, label=name)
     for n_labels, text in marks:
-        ax.axvline(n_labels, color=GREY, lw=0.8)
+        ax.axvline(n_labels, color=MUTED, lw=1)
         ax.annotate(
-            text,
-            (n_labels, 0.66),
-            xytext=(-3, 0),
-            textcoords="offset points",
-            rotation=90,
-            ha="right",
-            va="center",
-        )
-    ax.axhline(confidence, color=BLACK, lw=0.8)
+            text, (n_labels, 0.03), xytext=(5, 0), textcoords="offset points", gid="halo",
+        )  # fmt: skip
+    ax.axhline(confidence, color=MUTED, lw=1)
     ax.annotate(
         f"{confidence:.0%}",
         (1, confidence),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, -13),
+        xytext=(-2, -15),
         textcoords="offset points",
         ha="right",
     )
     ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3) if is_narrow(width) else (1, 2, 5)))
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(PercentFormatter(1))
@@ -74,17 +72,17 @@ def coverage_curves(curves, marks=(), confidence=0.95):
 
 
 @mpl.rc_context(STYLE)
-def missing_mass_and_coverage(n_labels, reached, covered):
+def missing_mass_and_coverage(n_labels, reached, covered, width=COLUMN):
     """Share of images in labelled clusters, above the probability that all clusters are labelled.
 
     Parameters
     ----------
     n_labels, reached, covered : arrays [M]
     """
-    fig, ax = plt.subplots(figsize=(NARROW, 3.7))
+    fig, ax = panel(width, 330)
     ax.plot(n_labels, reached, color=BLUE, lw=2, label="images whose cluster has a label")
     ax.plot(n_labels, covered, "--", color=VERMILION, lw=2, label="P(every cluster has a label)")
-    ax.fill_between(n_labels, covered, reached, color=SKY, alpha=0.15)
+    ax.fill_between(n_labels, covered, reached, color=SKY, alpha=0.15, lw=0)
     ax.set_xscale("log")
     ax.set_ylim(0, 1.02)
     ax.xaxis.set_major_formatter(ScalarFormatter())
@@ -105,7 +103,7 @@ RULES = {
 
 
 @mpl.rc_context(STYLE)
-def floor_and_prediction(table):
+def floor_and_prediction(table, width=COLUMN):
     """Bounds, predictions and measured accuracies against random labels, one panel a model.
 
     Parameters
@@ -114,9 +112,8 @@ def floor_and_prediction(table):
         model, kind ("predicted" or "measured"), rule, n_labels, value: results/theory.csv.
     """
     models = table["model"].unique()
-    fig, axes = plt.subplots(
-        len(models), 1, figsize=(NARROW, 3.3 * len(models) + 1.2), sharex=True, squeeze=False
-    )
+    size = width / INCH, (265 * len(models) + 110) / INCH
+    fig, axes = plt.subplots(len(models), 1, figsize=size, sharex=True, squeeze=False)
     for ax, model in zip(axes[:, 0], models, strict=True):
         own = table[table["model"] == model]
         predicted, measured = (
@@ -125,7 +122,7 @@ def floor_and_prediction(table):
         )
         counts = predicted.index
         ax.fill_between(
-            counts, predicted["ceiling"], 1, color=GREY, alpha=0.35, lw=0, label="out of reach"
+            counts, predicted["ceiling"], 1, color=GREY, alpha=0.3, lw=0, label="out of reach"
         )
         ax.plot(
             counts, predicted["independent"], "--", color=BLACK, lw=1.5,
@@ -137,7 +134,7 @@ def floor_and_prediction(table):
         )  # fmt: skip
         for rule, (label, colour, marker) in RULES.items():
             ax.plot(
-                measured.index, measured[rule], marker, color=colour, ms=5, mec="white", mew=0.5,
+                measured.index, measured[rule], marker, color=colour, ms=6, mec=WHITE, mew=0.8,
                 label=label,
             )  # fmt: skip
         ax.set_xscale("log")
@@ -148,12 +145,13 @@ def floor_and_prediction(table):
     ax.set_xticks(counts, [str(n) for n in counts])
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("random labels")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    columns = 1 if is_narrow(width) else 2
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return fig
 
 
 @mpl.rc_context(STYLE)
-def agreement_by_rank(profiles, n_classes, most=12):
+def agreement_by_rank(profiles, n_classes, most=12, width=COLUMN):
     """How often a cluster's r-th neighbour has the letter of one of its images.
 
     Parameters
@@ -163,14 +161,14 @@ def agreement_by_rank(profiles, n_classes, most=12):
     n_classes : int
         A line at 1 / L, unrelated clusters.
     """
-    fig, ax = plt.subplots(figsize=(NARROW, 3.6))
+    fig, ax = panel(width, 310)
     styles = zip((BLUE, VERMILION), ("o-", "s--"), strict=True)
     for (model, profile), (colour, style) in zip(profiles.items(), styles, strict=False):
         ax.plot(np.arange(most + 1), profile[: most + 1], style, color=colour, label=model)
-    ax.axhline(1 / n_classes, color=BLACK, lw=0.8)
+    ax.axhline(1 / n_classes, color=MUTED, lw=1)
     ax.annotate(
         "unrelated clusters", (1, 1 / n_classes), xycoords=("axes fraction", "data"),
-        xytext=(-2, 22), textcoords="offset points", ha="right",
+        xytext=(-2, 4), textcoords="offset points", ha="right", gid="halo",
     )  # fmt: skip
     ax.set_ylim(0, 1)
     ax.set_xticks(range(0, most + 1, 2), ["itself", *map(str, range(2, most + 1, 2))])
@@ -182,7 +180,7 @@ def agreement_by_rank(profiles, n_classes, most=12):
 
 
 @mpl.rc_context(STYLE)
-def labels_needed(table, most=5000):
+def labels_needed(table, most=5000, width=COLUMN):
     """Labels for a wanted accuracy: the forecast's band, its expectation, and what was measured.
 
     Parameters
@@ -191,7 +189,7 @@ def labels_needed(table, most=5000):
         data, target, labels, low, high, measured; one row a line. inf is drawn at the right edge.
     """
     rows = table.reset_index(drop=True)
-    fig, ax = plt.subplots(figsize=(NARROW, 0.27 * len(rows) + 1.4))
+    fig, ax = panel(width, 20 * len(rows) + 105)
     edge = most * 1.6
     place = np.arange(len(rows))
     low, high, labels, measured = (
@@ -200,7 +198,8 @@ def labels_needed(table, most=5000):
     ax.hlines(place, low, high, color=SKY, lw=5, label="forecast, 95 % band")
     ax.plot(labels, place, "|", color=BLUE, ms=9, mew=2, label="expected")
     ax.plot(measured, place, "o", color=VERMILION, ms=5, label="measured")
-    ax.axvline(edge, color=GREY, lw=0.8)
+    ax.axvline(edge, color=MUTED, lw=1)
+    ax.tick_params(axis="y", length=0)
     ax.set_xscale("log")
     ticks = [10, 100, 1000]
     ax.set_xticks([*ticks, edge], [*(f"{n:,}" for n in ticks), "never"])
@@ -209,5 +208,5 @@ def labels_needed(table, most=5000):
     ax.set_yticks(place, names)
     ax.invert_yaxis()
     ax.set_xlabel("labels")
-    fig.legend(loc="outside lower center", ncols=3)
+    fig.legend(loc="outside lower center", ncols=1 if is_narrow(width) else 3)
     return fig

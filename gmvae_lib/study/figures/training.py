@@ -3,8 +3,8 @@
 import itertools
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import pyplot as plt
 from matplotlib.ticker import (
     PercentFormatter,
 )
@@ -13,20 +13,25 @@ from gmvae_lib.errors import InputError
 from gmvae_lib.study.figures.style import (
     BLACK,
     BLUE,
+    COLUMN,
     GREEN,
     GREY,
+    INCH,
+    MUTED,
     ORANGE,
     PURPLE,
     SKY,
     STYLE,
     VERMILION,
-    WIDTH,
     WINE,
+    is_narrow,
+    panel,
+    panels,
 )
 
 
 @mpl.rc_context(STYLE)
-def training_curves(history, K):
+def training_curves(history, K, width=COLUMN):
     """A training over its epochs: ELBO, mutual information and components in use.
 
     Parameters
@@ -38,36 +43,42 @@ def training_curves(history, K):
     """
     import pandas as pd
 
-    panels = {
+    terms = {
         "elbo": ("ELBO, nats an image", BLUE),
         "mutual_information": ("mutual information, nats", VERMILION),
         "components_in_batch": ("components in use", GREEN),
     }
     table = pd.DataFrame(history)
-    panels = {name: look for name, look in panels.items() if name in table}
-    fig, axes = plt.subplots(
-        len(panels), 1, figsize=(WIDTH, 1.9 * len(panels)), sharex=True, squeeze=False
-    )
-    for ax, (name, (label, colour)) in zip(axes[:, 0], panels.items(), strict=True):
+    terms = {name: look for name, look in terms.items() if name in table}
+    size = width / INCH, (25 + 150 * len(terms)) / INCH
+    fig, axes = plt.subplots(len(terms), 1, figsize=size, sharex=True, squeeze=False)
+    long = len(table) > 100  # much happens at the start
+    for ax, (name, (label, colour)) in zip(axes[:, 0], terms.items(), strict=True):
         known = table.dropna(subset=[name])  # an epoch has only the terms it trained by
-        ax.plot(known["epoch"], known[name], "-o", color=colour, ms=3)
+        ax.plot(known["epoch"], known[name], "-" if long else "-o", color=colour, ms=3)
         ax.set_title(label, loc="left")
         if name == "components_in_batch":
-            ax.axhline(K, color=BLACK, lw=0.8, ls="--")
+            ax.axhline(K, color=MUTED, lw=1, ls="--")
+            ax.set_ylim(0, 1.25 * K)
             ax.annotate(
-                f"K = {K}", (table["epoch"].iloc[0], K), xytext=(0, -12),
-                textcoords="offset points",
+                f"K = {K}", (1, K), xycoords=("axes fraction", "data"), xytext=(0, 3),
+                textcoords="offset points", ha="right",
             )  # fmt: skip
-        if "mutual_information" in panels and len(known) < len(table):
+        if "mutual_information" in terms and len(known) < len(table):
             last = table["mutual_information"].last_valid_index()
-            ax.axvline(table["epoch"][last] + 0.5, color=GREY, lw=0.8, ls=":")
-    axes[-1, 0].set_xlabel("epoch")
-    axes[-1, 0].xaxis.get_major_locator().set_params(integer=True)
+            ax.axvline(table["epoch"][last] + 0.5, color=GREY, lw=1, ls=":")
+    last = axes[-1, 0]
+    if long:
+        last.set_xscale("log")
+        last.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
+    else:
+        last.xaxis.get_major_locator().set_params(integer=True)
+    last.set_xlabel("epoch (logarithmic)" if long else "epoch")
     return fig
 
 
 @mpl.rc_context(STYLE)
-def course(trainings, target=0.8):
+def course(trainings, target=0.8, width=COLUMN):
     """Trainings by the ELBO: the ELBO, and beside it what the labels said of them afterwards.
 
     Parameters
@@ -79,7 +90,7 @@ def course(trainings, target=0.8):
     """
     import pandas as pd
 
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.8))
+    fig, (left, right) = panels(2, width, 290)
     lowest = []
     for (name, history), colour in zip(trainings.items(), (BLUE, VERMILION, BLACK), strict=False):
         table = pd.DataFrame(history)
@@ -101,7 +112,7 @@ def course(trainings, target=0.8):
         )  # fmt: skip
     left.set_ylim(min(lowest), None)
     left.set_title("ELBO, nats an image", loc="left")
-    right.axhline(target, color=BLACK, lw=0.8)
+    right.axhline(target, color=MUTED, lw=1)
     right.yaxis.set_major_formatter(PercentFormatter(1))
     right.set_title("with labels, afterwards", loc="left")
     right.legend(loc="lower right")
@@ -111,7 +122,7 @@ def course(trainings, target=0.8):
 
 
 @mpl.rc_context(STYLE)
-def criterion_against_accuracy(table, accuracy="graph 291"):
+def criterion_against_accuracy(table, accuracy="graph 291", width=COLUMN):
     """Label-free criteria against the accuracy measured with labels, a point for each training.
 
     Parameters
@@ -122,7 +133,7 @@ def criterion_against_accuracy(table, accuracy="graph 291"):
     table = table.dropna(subset=["agreement", accuracy])
     if table.empty:
         raise InputError(f"table: found no row with agreement and {accuracy}; expected some")
-    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2), sharey=True)
+    fig, axes = panels(2, width, 310, sharey=True)
     kinds = {"ablation": ("ablation", BLUE, "o"), "seeds": ("recipe, each seed", VERMILION, "s")}
     for ax, criterion, label in zip(
         axes,
@@ -136,14 +147,15 @@ def criterion_against_accuracy(table, accuracy="graph 291"):
                 rows[criterion], rows[accuracy], color=colour, marker=marker, label=name, alpha=0.8
             )
         ax.set_xlabel(label)
-    axes[0].set_ylabel("accuracy at 291 labels")
+    for ax in axes if is_narrow(width) else axes[:1]:
+        ax.set_ylabel("accuracy at 291 labels")
     axes[0].yaxis.set_major_formatter(PercentFormatter(1))
     axes[0].legend(loc="upper left")
     return fig
 
 
 @mpl.rc_context(STYLE)
-def grid_of_components(table):
+def grid_of_components(table, width=COLUMN):
     """The grid search over K: purity and agreement against K; accuracy against n for each K.
 
     Parameters
@@ -154,38 +166,50 @@ def grid_of_components(table):
     if table.empty:
         raise InputError("table: found no row of the study K; expected one for each K")
     table = table.sort_values("K")
-    fig, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
-    left.plot(table["K"], table["purity"], "o-", color=BLUE, label="purity")
-    left.plot(
-        table["K"], table["agreement"] / np.log(table["K"]), "s--", color=ORANGE,
-        label="agreement / log K",
+    narrow = is_narrow(width)
+    layout = (
+        [["purity"], ["agreement"], ["accuracy"], ["accuracy"]]
+        if narrow
+        else ([["purity", "accuracy"], ["agreement", "accuracy"]])
+    )
+    fig, axes = plt.subplot_mosaic(
+        layout, figsize=(width / INCH, (760 if narrow else 400) / INCH),
+        width_ratios=None if narrow else [1, 1.5],
     )  # fmt: skip
-    left.set_xscale("log")
-    left.set_xticks(table["K"], [f"{K}" for K in table["K"]])
-    left.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-    left.set_xlabel("components K")
-    left.yaxis.set_major_formatter(PercentFormatter(1))
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    shares = {
+        "purity": ("purity", table["purity"], BLUE, "o-"),
+        "agreement": ("agreement / log K", table["agreement"] / np.log(table["K"]), ORANGE, "s--"),
+    }
+    for name, (title, values, colour, look) in shares.items():
+        ax = axes[name]
+        ax.plot(table["K"], values, look, color=colour)
+        ax.set_title(title)
+        ax.set_xscale("log")
+        ax.set_xticks(table["K"], [f"{K}" for K in table["K"]])
+        ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes["agreement"].set_xlabel("components K")
     counts = sorted(int(name.split()[1]) for name in table.columns if name.startswith("graph "))
-    colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(table)))
-    markers = itertools.cycle("osD^vP")
-    for (_, row), colour in zip(table.iterrows(), colours, strict=True):
+    right = axes["accuracy"]
+    colours, markers = itertools.cycle((WINE, ORANGE, GREEN, SKY, BLUE, BLACK)), "osD^vP"
+    lines = itertools.cycle(("-", "--", "-."))
+    for (_, row), marker in zip(table.iterrows(), itertools.cycle(markers), strict=False):
         right.plot(
-            counts, [row[f"graph {n}"] for n in counts], color=colour, marker=next(markers),
-            label=f"K = {row['K']}",
+            counts, [row[f"graph {n}"] for n in counts], next(lines), color=next(colours),
+            marker=marker, ms=5, label=f"K = {row['K']}",
         )  # fmt: skip
+    right.set_title("accuracy, graph decoder")
     right.set_xscale("log")
     right.set_xticks(counts, [f"{n}" for n in counts])
     right.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     right.set_xlabel("labels")
-    right.set_ylabel("accuracy, graph decoder")
-    right.yaxis.set_major_formatter(PercentFormatter(1))
-    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    right.legend(loc="lower right")
     return fig
 
 
 @mpl.rc_context(STYLE)
-def model_seeds(table, chosen, counts=(73, 291, 728), decoder="neighbours"):
+def model_seeds(table, chosen, counts=(73, 291, 728), decoder="neighbours", width=COLUMN):
     """Accuracy of a decoder for each model seed, the published one marked.
 
     Parameters
@@ -195,22 +219,27 @@ def model_seeds(table, chosen, counts=(73, 291, 728), decoder="neighbours"):
     chosen : int
         The seed that was published.
     """
-    fig, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    fig, ax = panel(width, 300)
     for n, colour, marker in zip(counts, (ORANGE, BLUE, GREEN), "sov", strict=True):
         column = f"{decoder} {n}"
         ax.plot(table["seed"], table[column], marker, color=colour, ms=8, label=f"{n} labels")
-        ax.axhline(table[column].median(), color=colour, lw=0.8, ls="--")
-    ax.axvline(chosen, color=GREY, lw=10, alpha=0.3, zorder=0)
+        median = table[column].median()
+        ax.axhline(median, color=colour, lw=1, ls="--")
+        ax.annotate(
+            f"{n} labels" if not is_narrow(width) else f"{n}", (1, median), (6, 0),
+            xycoords=("axes fraction", "data"), textcoords="offset points", color=colour,
+            va="center", weight="bold", fontsize=12,
+        )  # fmt: skip
+    ax.axvline(chosen, color=GREY, lw=12, alpha=0.3, zorder=0)
     ax.set_xticks(table["seed"])
     ax.set_xlabel("model seed (the grey one is published)")
     ax.set_ylabel("accuracy")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
 
 @mpl.rc_context(STYLE)
-def growth(rows):
+def growth(rows, width=COLUMN):
     """Time and memory against the size that grows, both axes logarithmic, with fitted exponents.
 
     Parameters
@@ -220,7 +249,7 @@ def growth(rows):
         `measured` ("seconds" or "bytes"), `value` (the exponent) and `points`.
     """
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    fig, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.6), sharex=True)
+    fig, axes = panels(2, width, 400 if not is_narrow(width) else 360, sharex=True)
     colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, WINE, GREY)
     scales = {"seconds": 1.0, "bytes": 1e-6}
     for ax, (measured, scale) in zip(axes, scales.items(), strict=True):
@@ -241,14 +270,15 @@ def growth(rows):
         low, high = np.log(ax.get_ylim())
         place = -np.inf
         for value, text, colour in sorted(ends):  # upwards, each clear of the one below
-            place = max(np.log(value), place + 0.05 * (high - low))
+            place = max(np.log(value), place + 0.055 * (high - low))
             ax.annotate(
                 text, (largest, np.exp(place)), xytext=(6, 0), textcoords="offset points",
-                color=colour, va="center", fontsize=9, annotation_clip=False,
+                color=colour, va="center", fontsize=12, annotation_clip=False,
             )  # fmt: skip
         ax.set_xlabel("times the smallest size")
-    axes[0].set_ylabel("seconds")
-    axes[1].set_ylabel("memory beyond the start, MB")
+    axes[0].set_title("seconds")
+    axes[1].set_title("memory beyond the start, MB")
     handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=2)
+    columns = 1 if is_narrow(width) else 2
+    fig.legend(handles, labels, loc="outside lower center", ncols=columns)
     return fig
