@@ -91,6 +91,9 @@ def page_faults(html: Path, expected_outputs: int = 0, expected_values: int = 0)
         faults.append("a traceback on the page")
     for image in soup.find_all("img"):
         faults += _image_faults(image, html)
+    for figure in soup.select(".chart svg"):
+        if figure.get("role") != "img" or not figure.get("aria-label", "").strip():
+            faults.append("a figure of the chapter: no alt text")
     return faults
 
 

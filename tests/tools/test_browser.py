@@ -13,6 +13,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from check_book import chromium, toc_pages
+from figure_text import LEAST, texts
 
 from gmvae_lib import (
     GraphDecoder,
@@ -139,6 +140,14 @@ def test_page_on_a_phone_in_dark_mode(browser, name):
         assert theme == "dark"
         assert width <= PHONE["width"]
         assert visit.accessibility_faults() == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_figures_are_legible_on_a_phone(browser, name):
+    for size in (PHONE, DESKTOP):
+        found = texts(browser, HTML / f"{name}.html", size)
+        assert [text for text in found if text["size"] < LEAST] == []
+        assert [text for text in found if text["outside"] > 2] == []
 
 
 INTERACTIVE = {

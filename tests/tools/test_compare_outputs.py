@@ -96,7 +96,7 @@ def test_rounding_beside_a_small_change_agrees(value, share, digits):
 @pytest.mark.slow
 @pytest.mark.parametrize(("printed", "passes"), [("0.5012", True), ("0.7", False)])
 def test_nbval_compares_by_it(tmp_path, printed, passes):
-    """A notebook beside the chapters' conftest: stdout, a value and a glued value."""
+    """A notebook beside the chapters' conftest: stdout, a value, a glued value and a figure."""
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["tools"]\n')
     for name in ("tools/compare_outputs.py", "notebooks/conftest.py"):
         (tmp_path / name).parent.mkdir()
@@ -122,6 +122,11 @@ def test_nbval_compares_by_it(tmp_path, printed, passes):
                 new_output("display_data", {"application/papermill.record/text/plain": "0.501"})
             ],
         ),
+        new_code_cell(  # a figure is not compared
+            "display({'image/svg+xml': '<svg id=\"here\"></svg>'}, raw=True)",
+            execution_count=4,
+            outputs=[new_output("display_data", {"image/svg+xml": "<svg id='there'></svg>"})],
+        ),
     ]
     nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "a.ipynb")
     done = subprocess.run(
@@ -130,5 +135,5 @@ def test_nbval_compares_by_it(tmp_path, printed, passes):
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == (0 if passes else 1), done.stdout
-    assert ("3 passed" if passes else "3 failed") in done.stdout
+    assert ("4 passed" if passes else "3 failed") in done.stdout
     assert passes or f"{printed} where 0.501 is committed" in done.stdout

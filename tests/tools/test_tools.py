@@ -127,6 +127,15 @@ OUTPUT = '<div class="cell_output docutils container"><pre>1</pre></div>'
         (OUTPUT + '<img src="a.png" alt=" ">', "a.png: no alt text"),
         (OUTPUT + '<img src="a.png" alt="_images/a.png">', "a.png: no alt text"),
         (OUTPUT + '<img src="b.png" alt="Letters">', "b.png: no such image file"),
+        (OUTPUT + '<div class="chart"><svg role="img" aria-label="Bars"></svg></div>', None),
+        (
+            OUTPUT + '<div class="chart"><svg role="img"></svg></div>',
+            "chapter: no alt",
+        ),
+        (
+            OUTPUT + '<div class="chart"><svg aria-label="Bars"></svg></div>',
+            "figure of the chapter",
+        ),
     ],
 )
 def test_page_faults(tmp_path, body, fault):

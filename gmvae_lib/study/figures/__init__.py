@@ -2,7 +2,7 @@
 
 Each takes `width`, in pixels of the page; ``figures.show(figures.letter_counts, counts)`` shows one
 in a notebook, as an SVG that follows the page's theme and fits a phone (`figures.vector`). Colours
-are those of Okabe and Ito, and line style or text tells apart whatever colour does.
+hold for the colour-blind, and line style or text tells apart whatever colour does.
 """
 
 from gmvae_lib.study.figures.as_given import labels_as_given

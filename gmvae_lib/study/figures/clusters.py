@@ -333,7 +333,7 @@ def distances_between_means(distance, letters, width=COLUMN):
     low, high = pairs.min(), np.quantile(pairs, 0.15)
     near = np.clip((high - grid) / (high - low), 0, 1) if high > low else 1.0 * (grid <= low)
     np.fill_diagonal(near, 0)  # a component with itself says nothing
-    fig, ax = panel(width, 1.05 * width + (50 if is_narrow(width) else 36))
+    fig, ax = panel(width, width + (60 if is_narrow(width) else 84))
     ax.imshow(_shades(near), interpolation="none", gid="heat")
     for start, end in zip(ends - counts, ends, strict=True):  # the pairs of one letter
         ax.add_patch(

@@ -74,7 +74,8 @@ def figure_3(summary, n_total, K, target=0.8, width=COLUMN):
             curves[_name(label, width)] = (summary[summary["method"] == method], look)
         _named_curves(ax, curves, last)
         _label_axes(ax, n_total, K, target, first=ax is axes[0, 0], lowest=ax is axes[-1, 0])
-        _bracket(ax, [curve for curve, _ in curves.values()], target)
+        if {"soft", "xgboost"} <= set(methods):
+            _bracket(ax, *(summary[summary["method"] == m] for m in ("soft", "xgboost")), target)
         if title:
             ax.annotate(
                 fill(title, 24), (0.98, 0.02), xycoords="axes fraction", fontsize=12, ha="right",
@@ -98,17 +99,13 @@ def _name(label, width):
     return fill(SHORT.get(label, label), 9) if is_narrow(width) else fill(label, 20)
 
 
-def _bracket(ax, curves, target):
-    """Below the target's line, from the first to the last curve that reaches it: n against n."""
-    found = []
-    for curve in curves:
-        curve = curve.sort_values("n_labels")
-        n = labels_at_accuracy(curve["n_labels"].to_numpy(), curve["mean"].to_numpy(), target)
-        if np.isfinite(n):
-            found.append(float(n))
-    if len(found) < 2:
+def _bracket(ax, one, other, target):
+    """Below the target's line, from one curve's crossing to the other's: n against n."""
+    first, last = (
+        labels_at_accuracy(curve["n_labels"], curve["mean"], target) for curve in (one, other)
+    )
+    if not (np.isfinite(first) and np.isfinite(last)):
         return
-    first, last = min(found), max(found)
     offset = {"textcoords": "offset points", "annotation_clip": False}
     for n in (first, last):
         ax.plot(n, target, "o", ms=6, color=BLACK, zorder=5)
@@ -135,7 +132,7 @@ def _named_curves(ax, curves, last):
             curve["n_labels"], curve["low"], curve["high"], color=colour, alpha=0.15, lw=0
         )
         ends.append((curve["n_labels"].iloc[-1], curve["mean"].iloc[-1], colour))
-    lines = 1 + max(name.count("\n") for name in curves)
+    lines = min(2, 1 + max(name.count("\n") for name in curves))
     heights = spread([height for _, height, _ in ends], gap=0.015 + 0.05 * lines, top=1.02)
     for name, (n, height, colour), place in zip(curves, ends, heights, strict=True):
         ax.annotate(
@@ -183,7 +180,7 @@ FRONT = (  # colour, line, marker
 
 
 @mpl.rc_context(STYLE)
-def figure_3_by_model(curves, n_total, K, target=0.8, looks=None, width=COLUMN):
+def figure_3_by_model(curves, n_total, K, target=0.8, looks=None, against=None, width=COLUMN):
     """Figure 3 with at most `MOST_LINES` curves, each named at its right end.
 
     Parameters
@@ -193,6 +190,8 @@ def figure_3_by_model(curves, n_total, K, target=0.8, looks=None, width=COLUMN):
     n_total, K, target : as in `figure_3`
     looks : sequence of int, optional
         For each curve its look, a place in `FRONT`; by default in order.
+    against : pair of str, optional
+        Names of two curves whose labels at the target a bracket sets side by side.
     """
     if not 1 <= len(curves) <= MOST_LINES:
         raise InputError(f"curves: found {len(curves)}, expected 1 to {MOST_LINES}")
@@ -204,10 +203,14 @@ def figure_3_by_model(curves, n_total, K, target=0.8, looks=None, width=COLUMN):
         for (name, curve), look in zip(curves.items(), looks, strict=True)
     }
     if is_narrow(width):  # fewer words fit beside the curves
-        with_looks = {fill(" ".join(name.split()), 11): of for name, of in with_looks.items()}
+        with_looks = {
+            fill(" ".join(name.split()), 13, break_long_words=False): of
+            for name, of in with_looks.items()
+        }
     _named_curves(ax, with_looks, last)
     _label_axes(ax, n_total, K, target)
-    _bracket(ax, list(curves.values()), target)
+    if against is not None:
+        _bracket(ax, *(curves[name] for name in against), target)
     return fig
 
 
@@ -255,34 +258,72 @@ def rivals(summary, groups, counts=(73, 291, 728), width=COLUMN):
         for method, label in named.items()
         if method in measured
     ]
-    height = 17 * len(rows) + (50 if is_narrow(width) else 110)
-    fig, axes = panels(len(counts), width, height, sharey=True, sharex=True)
     looks = zip((WINE, BLUE, GREEN, PURPLE, ORANGE, BLACK), "*o^vsD", strict=True)
     look = dict(zip(groups, looks, strict=False))
+    if is_narrow(width):
+        return _rivals_in_one(at, rows, counts, look, width)
+    height = 17 * len(rows) + 110
+    fig, axes = panels(len(counts), width, height, sharey=True, sharex=True)
     for ax, n in zip(axes, counts, strict=True):
         for place, (group, method, _) in enumerate(rows):
             if (method, n) in at.index:
-                mean, low, high = at.loc[(method, n), ["mean", "low", "high"]]
-                colour, marker = look[group]
-                if np.isfinite(low):  # a single draw has no interval
-                    ax.plot([low, high], [place, place], color=colour, lw=1.5)
-                ax.plot(mean, place, marker, color=colour, ms=8 if marker == "*" else 5)
+                _mean_and_interval(ax, at.loc[(method, n)], place, *look[group])
         ax.set_title(f"{n:,} labels")
-        ax.set_xticks(np.arange(0, 1.1, 0.25 if is_narrow(width) else 0.5))
-        ax.set_xlim(0, 1)
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        ax.xaxis.set_tick_params(labelbottom=True)
-        ax.grid(color=FAINT, lw=0.8)
-        ax.set_axisbelow(True)
-        ax.tick_params(axis="y", length=0)
-    axes[0].set_yticks(range(len(rows)), [label for *_, label in rows], fontsize=11.5)
-    axes[0].invert_yaxis()
-    fig.supxlabel("accuracy on the unlabelled images", fontsize=13)
+        ax.set_xticks([0, 0.5, 1])
+    _method_axes(axes[0], [label for *_, label in rows])
+    axes[len(counts) // 2].set_xlabel("accuracy on the unlabelled images")
     shown = [group for group in groups if group in {row[0] for row in rows}]
     handles = [
         mpl.lines.Line2D([], [], color=look[g][0], marker=look[g][1], ls="-", lw=1.5) for g in shown
     ]
-    fig.legend(handles, shown, loc="outside lower center", ncols=1 if is_narrow(width) else 2)
+    fig.legend(handles, shown, loc="outside lower center", ncols=2)
+    return fig
+
+
+def _mean_and_interval(ax, row, place, colour, marker):
+    mean, low, high = row[["mean", "low", "high"]]
+    if np.isfinite(low):  # a single draw has no interval
+        ax.plot([low, high], [place, place], color=colour, lw=1.5)
+    ax.plot(mean, place, marker, color=colour, ms=8 if marker == "*" else 5)
+
+
+def _method_axes(first, labels):
+    """Accuracies from 0 to 100 % on axes that are shared, a named row a method."""
+    for ax in first.figure.axes:
+        ax.set_xlim(0, 1)
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.grid(color=FAINT, lw=0.8)
+        ax.set_axisbelow(True)
+        ax.tick_params(axis="y", length=0)
+    first.set_yticks(range(len(labels)), labels, fontsize=11.5)
+    first.set_ylim(len(labels) - 0.3, -0.7)
+
+
+def _rivals_in_one(at, rows, counts, look, width):
+    """The same for a phone: one panel, the groups under headings, a mark a number of labels."""
+    lines = []
+    for row in rows:
+        if not lines or lines[-1][0] != row[0]:
+            lines.append((row[0], None, ""))
+        lines.append(row)
+    fig, ax = panel(width, 19 * len(lines) + 90)
+    marks = list(zip(counts, (VERMILION, BLUE, BLACK), "o^D", strict=False))
+    for place, (group, method, _) in enumerate(lines):
+        if method is None:
+            ax.annotate(
+                group, (0, place), (-2, 0), xycoords=("axes fraction", "data"), va="center",
+                textcoords="offset points", weight="bold", fontsize=12, gid="halo", zorder=6,
+                ha="left" if len(group) > 30 else "center",
+            )  # fmt: skip
+            continue
+        for n, colour, marker in marks:
+            if (method, n) in at.index:
+                _mean_and_interval(ax, at.loc[(method, n)], place, colour, marker)
+    _method_axes(ax, [label for *_, label in lines])
+    ax.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    ax.set_xlabel("accuracy, unlabelled images")
+    handles = [mpl.lines.Line2D([], [], color=c, marker=m, ls="-", lw=1.5) for _, c, m in marks]
+    fig.legend(handles, [f"{n} labels" for n in counts], loc="outside upper center", ncols=3)
     return fig
 
 

@@ -7,11 +7,12 @@ phone, and `figures.vector` shows the one that fits. One unit of type is then on
 import numpy as np
 from matplotlib import pyplot as plt
 
-# Okabe and Ito's hues, those that are faint on white made darker: each has a contrast of at least
-# 3 : 1 with white. The page replaces them by lighter ones in dark mode (custom.css).
-BLACK, ORANGE, SKY, GREEN = "#000000", "#b87400", "#3a93c8", "#00795a"
-BLUE, VERMILION, PURPLE, WINE = "#0067a3", "#c44900", "#8a5fc0", "#882255"
-GREY, MUTED, FAINT, WHITE = "#7d7d7d", "#48566b", "#d1d5da", "#ffffff"
+# Hues like those of Okabe and Ito, moved until all pairs, and each with the text, differ most for
+# full, deuteranopic and protanopic sight, at a contrast of at least 3 : 1 with white. The page
+# replaces them by others in dark mode (custom.css); a test measures both sets.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#614909", "#4196c9", "#1f583a"
+BLUE, VERMILION, PURPLE, WINE = "#0678e0", "#da7450", "#0930ab", "#9b1b76"
+GREY, MUTED, FAINT, WHITE = "#8d8d8d", "#48566b", "#d1d5da", "#ffffff"
 
 COLUMN = 688  # px, the book's column on a screen
 PHONE = 350  # px, the column of a phone that is 390 px wide

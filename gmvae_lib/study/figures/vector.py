@@ -117,6 +117,11 @@ def _variant(figure, name):
 
 def _strip(root):
     """Leave out what shows nothing, round coordinates, and turn colours into variables."""
+    for group in root.iter(
+        f"{{{SVG}}}g"
+    ):  # a clipped group is blended by itself, not with the page
+        if len(group) == 1 and group[0].tag == f"{{{SVG}}}image":
+            group.attrib.pop("clip-path", None)
     used = set()
     for node in root.iter():
         used.update(re.findall(r"url\(#([\w-]+)\)", " ".join(node.attrib.values())))
@@ -184,7 +189,8 @@ def _prune(node):
         _prune(child)
         tag = child.tag.removeprefix(f"{{{SVG}}}")
         node.remove(child)
-        if tag in ("metadata", "style") or (tag in ("g", "defs") and not len(child)):
+        unused = tag == "clipPath" and "id" not in child.attrib
+        if unused or tag in ("metadata", "style") or (tag in ("g", "defs") and not len(child)):
             continue
         if tag == "path" and child.get("style") == "fill: none" and "id" not in child.attrib:
             continue
