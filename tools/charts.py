@@ -2,9 +2,11 @@
 
 A figure's output is an SVG (gmvae_lib.study.figures.vector). As a picture file it could not follow
 the page's theme, so its two variants, for the column and for a phone, are put into the page itself,
-with the cell's alternative text. A figure without one is an error.
+with the cell's alternative text. A figure without one is an error. Previews of links to a figure
+have its caption alone: else they would hold every figure a second time.
 """
 
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -33,6 +35,27 @@ class InlineFigures(SphinxTransform):
             node.replace_self(nodes.raw("", html, format="html"))
 
 
+CHART = re.compile(r'<div class="chart">\n.*?</svg>\n</div>', re.DOTALL)
+MARK = re.compile("<!--chart (\\d+)-->")
+
+
+def set_aside(app, pagename, templatename, context, doctree):
+    """Take the figures out of a page's text, before sphinx-tippy reads it."""
+    context["charts"] = CHART.findall(context.get("body", ""))
+    numbers = iter(range(len(context["charts"])))
+    if context["charts"]:
+        context["body"] = CHART.sub(lambda _: f"<!--chart {next(numbers)}-->", context["body"])
+
+
+def put_back(app, pagename, templatename, context, doctree):
+    """Put them in again."""
+    charts = context.pop("charts", [])
+    if charts:
+        context["body"] = MARK.sub(lambda mark: charts[int(mark[1])], context["body"])
+
+
 def setup(app):
     app.add_transform(InlineFigures)
+    app.connect("html-page-context", set_aside, priority=440)  # sphinx-tippy's is 450
+    app.connect("html-page-context", put_back, priority=460)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

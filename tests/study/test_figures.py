@@ -192,7 +192,8 @@ def test_training_curves_draw_each_term_where_it_was_trained_by():
     fig = figures.training_curves(history, K=10)
     drawn(fig)
     assert [list(ax.lines[0].get_xdata()) for ax in fig.axes] == [[3, 4, 5], [1, 2], [1, 2]]
-    assert all(ax.lines[-1].get_xdata()[0] == 2.5 for ax in fig.axes)  # where the one ends
+    elbo, information, _ = fig.axes  # a panel is as long as its term
+    assert elbo.get_xlim()[0] > 2 and information.get_xlim()[1] < 3
 
 
 def test_chosen_against_random_has_a_panel_for_each_decoder():

@@ -1,8 +1,10 @@
 """The checks on chapters and pages must find the faults that a green build hides."""
 
 import ast
+import re
 from pathlib import Path
 
+import charts
 import check_book
 import check_notebooks
 import nbformat
@@ -286,3 +288,43 @@ def test_tools_share_nothing_but_check_book():
         imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         imported |= {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
         assert imported & set(scripts) <= {"check_book"} - {name}, name
+
+
+# figures in the page
+
+
+def test_previews_are_made_without_the_figures_and_the_page_keeps_them():
+    page = "<p>a</p>" + '<div class="chart">\n<svg>1</svg>\n<svg>2</svg>\n</div>' + "<p>b</p>"
+    context = {"body": page + page}
+    charts.set_aside(None, "a", "page.html", context, None)
+    assert "svg" not in context["body"] and context["body"].count("<p>") == 4
+    charts.put_back(None, "a", "page.html", context, None)
+    assert context == {"body": page + page}
+
+
+# the article's numbers
+
+
+def words_of_the_book():
+    """Each page's prose, with captions and alternative texts, and the scripts' words."""
+    root = Path(check_book.__file__).parents[1]
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            shown = cell.metadata.get("mystnb", {})
+            yield path.name, shown.get("figure", {}).get("caption", "")
+            yield path.name, shown.get("image", {}).get("alt", "")
+            if cell.cell_type == "markdown":
+                yield path.name, cell.source
+    scripts = (root / "book" / "_extra").glob("*/*.js")
+    for path in sorted([*(root / "book").glob("*.md"), *scripts]):
+        text = path.read_text(encoding="utf-8")
+        yield path.name, re.sub(r"^/\*.*?\*/", "", text, flags=re.DOTALL)
+
+
+def test_figures_and_tables_of_the_article_are_named_as_such():
+    """The book's own numbers are references ("Fig. 3.1"); one in words must say whose it is."""
+    for name, text in words_of_the_book():
+        for found in re.finditer(r"\b(?:Figure|Table) \d", text):
+            before, after = text[: found.start()], text[found.end() :]
+            named = re.search(r"(article['’]s|\b[Ii]ts) $", before)
+            assert named or after.startswith(" of the article"), f"{name}: {text[:90]!r}"

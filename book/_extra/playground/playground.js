@@ -548,7 +548,7 @@
       const bytes = unpack(example.image);
       const showExample = () => {
         slider.value = model.draws.findIndex((draw) => draw.nLabels === example.n_labels);
-        pick(bytes, `The letter of Figure 2, in truth ${example.truth}`);
+        pick(bytes, `The letter of the article’s Figure 2, in truth ${example.truth}`);
       };
       part("example").addEventListener("click", showExample);
       part("example").hidden = false;

@@ -54,11 +54,13 @@ def _caption(ax, words, width):
         name, (0, 1), (1, 4), xycoords="axes fraction", textcoords="offset points",
         weight=bold, in_layout=False,
     )  # fmt: skip
+    if is_narrow(width):  # purity is the first letter's share
+        rest = rest.partition("  |  purity")[0]
     if rest:
         start = 14 + 7.5 * len(name)
         ax.annotate(
             rest, (0, 1), (start, 4), xycoords="axes fraction", textcoords="offset points",
-            fontsize=11.5 if is_narrow(width) else 12, color=MUTED, in_layout=False,
+            fontsize=12, color=MUTED, in_layout=False,
         )  # fmt: skip
 
 
@@ -333,7 +335,7 @@ def distances_between_means(distance, letters, width=COLUMN):
     low, high = pairs.min(), np.quantile(pairs, 0.15)
     near = np.clip((high - grid) / (high - low), 0, 1) if high > low else 1.0 * (grid <= low)
     np.fill_diagonal(near, 0)  # a component with itself says nothing
-    fig, ax = panel(width, width + (60 if is_narrow(width) else 84))
+    fig, ax = panel(width, width + (60 if is_narrow(width) else 104))
     ax.imshow(_shades(near), interpolation="none", gid="heat")
     for start, end in zip(ends - counts, ends, strict=True):  # the pairs of one letter
         ax.add_patch(

@@ -78,7 +78,7 @@ def figure_3(summary, n_total, K, target=0.8, width=COLUMN):
             _bracket(ax, *(summary[summary["method"] == m] for m in ("soft", "xgboost")), target)
         if title:
             ax.annotate(
-                fill(title, 24), (0.98, 0.02), xycoords="axes fraction", fontsize=12, ha="right",
+                fill(title, 24), (0.98, 0.1), xycoords="axes fraction", fontsize=12, ha="right",
                 color=MUTED, gid="halo",
             )  # fmt: skip
     return fig
@@ -295,7 +295,7 @@ def _method_axes(first, labels):
         ax.grid(color=FAINT, lw=0.8)
         ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
-    first.set_yticks(range(len(labels)), labels, fontsize=11.5)
+    first.set_yticks(range(len(labels)), labels)
     first.set_ylim(len(labels) - 0.3, -0.7)
 
 
@@ -304,24 +304,19 @@ def _rivals_in_one(at, rows, counts, look, width):
     lines = []
     for row in rows:
         if not lines or lines[-1][0] != row[0]:
-            lines.append((row[0], None, ""))
+            lines.append((row[0], None, row[0]))
         lines.append(row)
     fig, ax = panel(width, 19 * len(lines) + 90)
     marks = list(zip(counts, (VERMILION, BLUE, BLACK), "o^D", strict=False))
-    for place, (group, method, _) in enumerate(lines):
-        if method is None:
-            ax.annotate(
-                group, (0, place), (-2, 0), xycoords=("axes fraction", "data"), va="center",
-                textcoords="offset points", weight="bold", fontsize=12, gid="halo", zorder=6,
-                ha="left" if len(group) > 30 else "center",
-            )  # fmt: skip
-            continue
+    for place, (_, method, _) in enumerate(lines):
         for n, colour, marker in marks:
             if (method, n) in at.index:
                 _mean_and_interval(ax, at.loc[(method, n)], place, colour, marker)
     _method_axes(ax, [label for *_, label in lines])
-    ax.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    ax.set_xlabel("accuracy, unlabelled images")
+    for (_, method, _), label in zip(lines, ax.get_yticklabels(), strict=True):
+        label.set_fontweight("bold" if method is None else "normal")
+    ax.set_xticks([0, 0.5, 1])
+    ax.set_xlabel("accuracy")
     handles = [mpl.lines.Line2D([], [], color=c, marker=m, ls="-", lw=1.5) for _, c, m in marks]
     fig.legend(handles, [f"{n} labels" for n in counts], loc="outside upper center", ncols=3)
     return fig
@@ -361,7 +356,7 @@ def letter_scatter(x, y, letters, x_label, y_label, width=COLUMN):
         ax.text(value, height, letter, ha="center", va="center", color=BLUE, fontsize=14)
     ax.axhline(0, color=MUTED, lw=0.8)
     ax.margins(0.06)
-    ax.set_xlabel(x_label)
+    ax.set_xlabel(fill(x_label, 36) if is_narrow(width) else x_label)
     ax.set_ylabel(y_label)
     return fig
 

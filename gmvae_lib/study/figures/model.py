@@ -7,7 +7,6 @@ from matplotlib.ticker import (
     FuncFormatter,
     LogLocator,
     NullFormatter,
-    ScalarFormatter,
 )
 
 from gmvae_lib.study.figures.style import (
@@ -51,10 +50,10 @@ def latent_clouds(spaces, letters, width=COLUMN):
             ax.add_patch(Ellipse(centre, *(4 * spread), fill=False, ec=MUTED, lw=1.2))
         for i, letter in enumerate(names):
             dots(ax, z[letters == letter], colours[i % len(colours)], size=3.5)
-        for i, letter in enumerate(names):
+        for letter in names:
             ax.text(
                 *np.median(z[letters == letter], axis=0), letter, ha="center", va="center",
-                fontsize=17, weight="bold", color=colours[i % len(colours)], gid="halo",
+                fontsize=17, weight="bold", gid="halo",
             )  # fmt: skip
         low, high = np.percentile(z, [0.5, 99.5], axis=0)
         margin = 0.08 * (high - low)
@@ -92,7 +91,7 @@ def bound_gaps(curves, n_samples, gaps, width=COLUMN):
     ax.set_xticks(n_samples, [f"{n}" for n in n_samples])
     ax.set_xlabel("samples of (c, z)")
     ax.set_ylabel("log p(x) minus the bound, nats")
-    ax.legend()
+    ax.legend(loc="center right", bbox_to_anchor=(1, 0.68))
     return fig
 
 
@@ -142,7 +141,7 @@ def gap_against_sharpness(scales, gaps, least, width=COLUMN):
     ax.plot(scales, gaps, "-o", color=BLUE, ms=5, label="logits of q(c|x) times the factor")
     ax.axhline(least, color=MUTED, lw=1.2, ls="--", label="best q(c|x)")
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.set_xticks(scales, [f"{scale:g}" for scale in scales])
     ax.set_ylim(0)
     ax.set_xlabel("factor (1: the trained network)")
     ax.set_ylabel("log p(x) minus the ELBO, nats")

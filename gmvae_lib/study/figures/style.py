@@ -15,7 +15,7 @@ BLUE, VERMILION, PURPLE, WINE = "#0678e0", "#da7450", "#0930ab", "#9b1b76"
 GREY, MUTED, FAINT, WHITE = "#8d8d8d", "#48566b", "#d1d5da", "#ffffff"
 
 COLUMN = 688  # px, the book's column on a screen
-PHONE = 350  # px, the column of a phone that is 390 px wide
+PHONE = 340  # px, the column of a phone that is 390 px wide; 320 in a folded cell
 INCH = 72  # units of matplotlib's SVG
 
 STYLE = {

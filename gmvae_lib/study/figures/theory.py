@@ -167,8 +167,8 @@ def agreement_by_rank(profiles, n_classes, most=12, width=COLUMN):
         ax.plot(np.arange(most + 1), profile[: most + 1], style, color=colour, label=model)
     ax.axhline(1 / n_classes, color=MUTED, lw=1)
     ax.annotate(
-        "unrelated clusters", (1, 1 / n_classes), xycoords=("axes fraction", "data"),
-        xytext=(-2, 4), textcoords="offset points", ha="right", gid="halo",
+        "unrelated clusters", (0, 1 / n_classes), xycoords=("axes fraction", "data"),
+        xytext=(5, 4), textcoords="offset points", gid="halo",
     )  # fmt: skip
     ax.set_ylim(0, 1)
     ax.set_xticks(range(0, most + 1, 2), ["itself", *map(str, range(2, most + 1, 2))])

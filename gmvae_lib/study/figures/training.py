@@ -10,6 +10,7 @@ from matplotlib.ticker import (
 )
 
 from gmvae_lib.errors import InputError
+from gmvae_lib.study.figures.efficiency import spread
 from gmvae_lib.study.figures.style import (
     BLACK,
     BLUE,
@@ -32,7 +33,7 @@ from gmvae_lib.study.figures.style import (
 
 @mpl.rc_context(STYLE)
 def training_curves(history, K, width=COLUMN):
-    """A training over its epochs: ELBO, mutual information and components in use.
+    """A training: ELBO, mutual information and components in use, each over its own epochs.
 
     Parameters
     ----------
@@ -50,30 +51,20 @@ def training_curves(history, K, width=COLUMN):
     }
     table = pd.DataFrame(history)
     terms = {name: look for name, look in terms.items() if name in table}
-    size = width / INCH, (25 + 150 * len(terms)) / INCH
-    fig, axes = plt.subplots(len(terms), 1, figsize=size, sharex=True, squeeze=False)
-    long = len(table) > 100  # much happens at the start
-    for ax, (name, (label, colour)) in zip(axes[:, 0], terms.items(), strict=True):
+    fig, axes = panels(len(terms), width, 230 if is_narrow(width) else 250)
+    for ax, (name, (label, colour)) in zip(axes, terms.items(), strict=True):
         known = table.dropna(subset=[name])  # an epoch has only the terms it trained by
-        ax.plot(known["epoch"], known[name], "-" if long else "-o", color=colour, ms=3)
-        ax.set_title(label, loc="left")
+        ax.plot(known["epoch"], known[name], "-o", color=colour, ms=3)
+        ax.set_title(label)
         if name == "components_in_batch":
             ax.axhline(K, color=MUTED, lw=1, ls="--")
-            ax.set_ylim(0, 1.25 * K)
+            ax.set_ylim(0, 1.2 * K)
             ax.annotate(
                 f"K = {K}", (1, K), xycoords=("axes fraction", "data"), xytext=(0, 3),
                 textcoords="offset points", ha="right",
             )  # fmt: skip
-        if "mutual_information" in terms and len(known) < len(table):
-            last = table["mutual_information"].last_valid_index()
-            ax.axvline(table["epoch"][last] + 0.5, color=GREY, lw=1, ls=":")
-    last = axes[-1, 0]
-    if long:
-        last.set_xscale("log")
-        last.xaxis.set_major_formatter(mpl.ticker.ScalarFormatter())
-    else:
-        last.xaxis.get_major_locator().set_params(integer=True)
-    last.set_xlabel("epoch (logarithmic)" if long else "epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_xlabel("epoch")
     return fig
 
 
@@ -204,7 +195,14 @@ def grid_of_components(table, width=COLUMN):
     right.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     right.set_xlabel("labels")
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    right.legend(loc="lower right")
+    ends = [(line.get_ydata()[-1], line) for line in right.lines]
+    low, high = right.get_ylim()
+    places = spread([end for end, _ in ends], gap=0.055 * (high - low), top=high)
+    for (end, line), place in zip(ends, places, strict=True):
+        right.annotate(
+            line.get_label(), (counts[-1], end), (1.12 * counts[-1], place), va="center",
+            color=line.get_color(), fontsize=12, annotation_clip=False,
+        )  # fmt: skip
     return fig
 
 
