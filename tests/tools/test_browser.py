@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import page_weight
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -36,6 +37,7 @@ PAGES = toc_pages(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # Hosts that a page may ask for something: none, since formulas too come from the book itself.
 ELSEWHERE: set[str] = set()
+MOST_SCREENS, MOST_WORDS = 20, 3_000  # of a chapter
 MOST_MEGABYTES = 12  # of the playground, with all that it loads
 SLOW = 120_000  # ms to wait for anything, on a machine that is busy with other tests
 
@@ -130,6 +132,18 @@ def test_page_on_a_desktop(browser, name):
         assert visit.accessibility_faults() == []
         formulas = visit.page.locator("article .math").count()
         assert any("mathjax" in url for url in visit.asked) == bool(formulas)  # a megabyte
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("notebooks/")])
+def test_chapter_is_short_and_nothing_is_wider_than_the_column(browser, name):
+    with Visit(browser, name) as visit:
+        found = visit.page.evaluate(page_weight.SIZES, DESKTOP["height"])
+        assert found["screens"] <= MOST_SCREENS and found["words"] <= MOST_WORDS
+        wide = """all => all.filter(n => n.checkVisibility()
+            && n.scrollWidth > n.parentElement.clientWidth + 1)
+            .map(n => n.textContent.slice(0, 60))"""
+        for selector in ("article table", "article div.highlight > pre"):
+            assert visit.page.eval_on_selector_all(selector, wide) == []
 
 
 @pytest.mark.parametrize("name", PAGES)
