@@ -83,7 +83,7 @@ def test_the_package_gives_its_two_methods(groups, tmp_path):
     pytest.importorskip("graphlearning")
     images, columns = groups
     draws = {3: np.array([[0, 40, 80]])}
-    table = few.measure(images, draws, 0, tmp_path, package=True)
+    table = few.measure(images, draws, 0, tmp_path, part="package")
     assert list(table["method"]) == list(few.PACKAGE)
     assert (table["accuracy"] > 0.9).all()
 
