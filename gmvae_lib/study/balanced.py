@@ -20,15 +20,14 @@ from gmvae_lib.study.rivals import PoissonLearning, TransductiveClassifier
 # Chosen on the digits of MNIST with models 0 and 1 and labels drawn here, not the published draws
 STRENGTH = 4.0  # of Poisson learning beside the clusters, in standard deviations of its scores
 ROUNDS, STEPS = 3, 40  # of diffusion and balancing; of the diffusion in a round
-BALANCING = 30  # iterations; the sizes are then met to a few images in a thousand
-DAMPING = 0.7
+MOST, CLOSE = 1000, 1e-3  # iterations of balancing; the largest relative error of a share
 
 
-def balance(weights, shares, iterations=BALANCING):
+def balance(weights, shares):
     """Label probabilities whose mean over all images is ``shares``: weights scaled by label.
 
-    Sinkhorn's iteration: a factor for each label, so that the columns have the wanted means while
-    rows sum to 1.
+    Sinkhorn's iteration: a factor for each label, so that the columns have the wanted means, to a
+    thousandth, while rows sum to 1.
 
     Parameters
     ----------
@@ -52,10 +51,12 @@ def balance(weights, shares, iterations=BALANCING):
             "sum to 1"
         )
     factor = np.ones(len(shares))
-    for _ in range(iterations):
+    for _ in range(MOST):
         # the means of the columns, without the table of all probabilities
         mean = factor * (weights.T @ (1 / (weights @ factor.astype(np.float32)))) / len(weights)
-        factor *= (shares / mean) ** DAMPING
+        if np.abs(mean / shares - 1).max() < CLOSE:
+            break
+        factor *= shares / mean
         factor /= factor.max()
     balanced = weights * factor.astype(np.float32)
     return balanced / balanced.sum(axis=1, keepdims=True)
@@ -111,6 +112,8 @@ class BalancedDiffusion(TransductiveClassifier):
             return counts / counts.sum()
         missing = [label for label in self.classes_.tolist() if label not in self.shares]
         if missing:
-            raise InputError(f"shares: found none for the label {missing[0]!r}; expected all labels")
+            raise InputError(
+                f"shares: found none for the label {missing[0]!r}; expected all labels"
+            )
         told = np.array([self.shares[label] for label in self.classes_.tolist()], dtype=float)
         return told / told.sum()

@@ -16,7 +16,7 @@ def test_the_wanted_shares_are_met_and_the_order_within_a_label_stays(seed, C):
     rng = np.random.default_rng(seed)
     weights = rng.uniform(0.05, 1, (400, C))
     shares = rng.dirichlet(np.full(C, 20.0))
-    found = balance(weights, shares, iterations=200)
+    found = balance(weights, shares)
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
     assert np.allclose(found.mean(axis=0), shares, atol=2e-3)
     # one factor a label: the ratio of two labels is that of the weights times a constant
