@@ -1,9 +1,9 @@
 """Naming under a constraint on the sizes of the classes, in the manner of PoissonMBO.
 
-PoissonMBO (Calder et al. 2020) spreads labels over a graph, and then in turns lets the names diffuse
-and moves the borders between the classes until each has the size that the method was told. Here the
-start is the product of what the clusters say and of Poisson learning, and the sizes are those of
-the labels unless others are given.
+PoissonMBO (Calder et al. 2020) spreads labels over a graph, and then in turns lets the names
+diffuse and moves the borders between the classes until each has the size that the method was told.
+Here the start is the product of what the clusters say and of Poisson learning, and the sizes are
+those of the labels unless others are given.
 
 Names that follow a wrong size are worse than names without any. So the sizes must be known, or the
 labels must have been drawn class by class as on MNIST's published draws; with 73 random labels of

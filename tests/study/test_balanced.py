@@ -56,7 +56,7 @@ def test_the_border_lies_where_the_told_sizes_put_it(line):
 
 def test_a_label_without_a_told_size_is_refused_and_others_are_left_out(line):
     q, graph, y = line
-    with pytest.raises(InputError, match="shares: found none for the label 'b'"):
+    with pytest.raises(InputError, match="shares: found none for 'b'"):
         BalancedDiffusion(q, graph, {"a": 1.0}).fit([0, 29], y[[0, 29]])
     more = BalancedDiffusion(q, graph, {"a": 0.2, "b": 0.4, "c": 0.4}).fit([0, 29], y[[0, 29]])
     assert (more.predict(np.arange(30)) == y).mean() >= 0.9
