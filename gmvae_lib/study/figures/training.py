@@ -273,6 +273,10 @@ def growth(rows, width=COLUMN):
                 text, (largest, np.exp(place)), xytext=(6, 0), textcoords="offset points",
                 color=colour, va="center", fontsize=12, annotation_clip=False,
             )  # fmt: skip
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(mpl.ticker.NullFormatter())
+        ax.set_xticks([1, 2, 5, 10])
         ax.set_xlabel("times the smallest size")
     axes[0].set_title("seconds")
     axes[1].set_title("memory beyond the start, MB")

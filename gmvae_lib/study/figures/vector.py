@@ -129,7 +129,7 @@ def _strip(root):
     for node in list(root.iter()):
         node.tail = None
         tag = node.tag.removeprefix(f"{{{SVG}}}")
-        if tag != "text":
+        if tag not in ("text", "tspan"):
             node.text = None
         _attributes(node, tag, used)
     _prune(root)
