@@ -111,7 +111,7 @@
       [...covered].reduce((sum, c) => sum + shares()[c] * letters[c * L + argmax(votes[c])], 0);
 
     const guess = live.guess(
-      `How many letters, drawn at random, must get a label until each of the ${K} real clusters has one, in 95 of 100 attempts?`,
+      `How many letters, drawn at random, must be labelled until each of the ${K} real clusters has a label, in 95 of 100 attempts?`,
       [K, 460, 875, packed.cover.real, 10000].map((value) => [value, count(value)]),
       (value) =>
         `${value === packed.cover.real ? "Right" : `Not ${count(value)}`}: ${count(packed.cover.real)}. Were the clusters equal, ${count(packed.cover.equal)} would do; chosen, ${K}. Now watch what the labels cover long before.`,

@@ -45,10 +45,10 @@
       const one = (value) => percent(value, 1);
       const exact = counts.includes(n) ? "" : " (between the numbers measured, on a straight line)";
       said.textContent =
-        `With ${count(n)} labels${exact}: if clusters told nothing of each other, no rule could expect more than ${one(read("predicted", "independent", n))}; ` +
+        `With ${count(n)} labels${exact}: if the clusters were unrelated, no rule could on average exceed ${one(read("predicted", "independent", n))}; ` +
         `the forecast for rules that use their resemblance is ${one(read("predicted", "proportional", n))} to ${one(read("predicted", "graph", n))}; ` +
         `measured with ${RULES.find(([key]) => key === rule)[1]}: ${one(read("measured", rule, n))} (${one(read("measured", rule, n, "low"))} to ${one(read("measured", rule, n, "high"))}). ` +
-        `No rule of one letter a cluster that answers letters it has seen can expect more than ${one(read("predicted", "ceiling", n))}.`;
+        `A rule that gives each cluster one letter among those it has seen cannot on average exceed ${one(read("predicted", "ceiling", n))}.`;
       redraw();
     }
 
@@ -83,7 +83,7 @@
       const say = (text, at, value, colour, below, anchor) =>
         svg("text", { class: `live-${colour}`, x: X(at), y: Y(value) + (below ? 18 : -8), "text-anchor": anchor }, text);
       layer.append(
-        say(narrow ? "upper limit" : "no rule can expect more", 26, atLog(26, counts, predicted.ceiling.value), "muted", false, "end"),
+        say(narrow ? "upper limit" : "no rule can exceed this", 26, atLog(26, counts, predicted.ceiling.value), "muted", false, "end"),
         say("forecast", 170, atLog(170, counts, predicted.proportional.value), "blue", true, "start"),
         say("clusters unrelated", 60, atLog(60, counts, predicted.independent.value), "red", true, "start"),
         svg("circle", { class: "floor-measured", cx: edge.left + 12, cy: edge.top + 8, r: 4 }),

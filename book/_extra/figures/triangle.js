@@ -95,7 +95,7 @@
       show();
     });
     const guess = live.guess(
-      "The picture sits where the third cluster is likeliest, and that cluster got no label. The article's rule has no fallback. What does it answer?",
+      "The picture lies where the third cluster is likeliest, and that cluster has no label. The article's rule has no fallback. What does it answer?",
       [["c", "c"], ["e", "e"], ["nothing", "nothing"]],
       (value) =>
         `${value === "c" ? "Right: it" : "It"} says c, since c is the first letter of the alphabet here: it has looked at nothing. The corner is a hole. Switch the fallback and see it close.`,

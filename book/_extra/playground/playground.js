@@ -327,9 +327,9 @@
     const votesText = `${castOf(votes, names)}, so hard says ${names[letter]}.`;
     if (!passedOver.length)
       return `The likeliest cluster is ${component} (${percent(q[component])}). Its labelled images: ${votesText}`;
-    const skipped = passedOver.length === 1 ? "" : ` Nor did the next ${passedOver.length - 1}.`;
+    const skipped = passedOver.length === 1 ? "" : ` Nor have the next ${passedOver.length - 1}.`;
     return (
-      `The likeliest cluster, ${passedOver[0]} (${percent(q[passedOver[0]])}), got no label.${skipped} ` +
+      `The likeliest cluster, ${passedOver[0]} (${percent(q[passedOver[0]])}), has no label.${skipped} ` +
       `The likeliest one that has labels is ${component} (${percent(q[component])}): ${votesText}`
     );
   }
@@ -548,7 +548,7 @@
       const bytes = unpack(example.image);
       const showExample = () => {
         slider.value = model.draws.findIndex((draw) => draw.nLabels === example.n_labels);
-        pick(bytes, `The letter of the article’s Figure 2, in truth ${example.truth}`);
+        pick(bytes, `The letter of the article’s Figure 2, which is ${example.truth}`);
       };
       part("example").addEventListener("click", showExample);
       part("example").hidden = false;
