@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from gmvae_lib.errors import InputError
 from gmvae_lib.study import figures
 from gmvae_lib.study.disagreement import Disagreement
+from gmvae_lib.study.figures import style
 from gmvae_lib.study.styles import style_table
 
 
@@ -372,3 +374,45 @@ def test_model_seeds_are_all_shown():
     points = [line for line in fig.axes[0].lines if line.get_label().endswith("labels")]
     assert [list(line.get_xdata()) for line in points] == [[0, 1, 2, 3]] * 3
     assert "291 labels" in drawn(fig)
+
+
+# on a phone
+
+PAIR = np.ones((2, 8, 8))
+ON_A_PHONE = {
+    "figure_1": (figures.figure_1, [("c = 1:  f 97 %  |  upper case 3 %  |  purity 97 %", PAIR)]),
+    "image_grid": (figures.image_grid, np.ones((4, 8, 8)), list("abcd"), 4, 2),
+    "figure_3": (figures.figure_3, summary(["neighbours", "soft", "xgboost", "mlp"]), 1000, 100),
+    "verdicts": (figures.verdicts, [("soft right", PAIR, ["is a\nhard: b", "is b\nhard: a"])]),
+    "real_and_generated": (figures.real_and_generated, [("c = 1", PAIR, PAIR)]),
+    "confusion": (figures.confusion, np.array([[0.9, 0.1], [0.2, 0.8]]), ["a", "b"]),
+    "chosen": (
+        figures.chosen_against_random,
+        summary(["soft", "bayes"]).rename(columns={"mean": "accuracy"}),
+        summary(["soft", "bayes"]),
+        100,
+    ),
+    "scatter": (figures.letter_scatter, [0, 1], [2, 3], ["a", "b"], 10 * "long words ", "y"),
+    "rivals": (
+        figures.rivals,
+        summary(["soft", "xgboost"]),
+        {"ours, without its mixture": {"soft": "soft"}, "labels": {"xgboost": "XGBoost, tuned"}},
+        (7, 73),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ON_A_PHONE)
+def test_on_a_phone_no_text_leaves_the_figure(name):
+    draw, *given = ON_A_PHONE[name]
+    fig = draw(*given, width=figures.PHONE)
+    drawn(fig)
+    assert fig.get_figwidth() * style.INCH == pytest.approx(figures.PHONE)
+    ticks = {id(text) for axis in fig.findobj(Axis) for text in axis.get_ticklabels(which="both")}
+    for text in fig.findobj(Text):  # ticks beyond the limits are not drawn
+        if id(text) not in ticks and text.get_visible() and text.get_text().strip():
+            assert text.get_fontsize() >= 12
+            box = text.get_window_extent()
+            assert -1 <= box.x0 and box.x1 <= fig.bbox.x1 + 1, text.get_text()
+    plt.close(fig)

@@ -2,6 +2,7 @@
 
 import matplotlib as mpl
 from matplotlib.ticker import (
+    MaxNLocator,
     NullFormatter,
     PercentFormatter,
 )
@@ -103,6 +104,7 @@ def accuracy_of_the_confident(confidence, correct, width=COLUMN):
     ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     # over a few points whole per cents would repeat
     fine = accuracy[kept].max() - accuracy[kept].min() < 0.05
+    ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1 if fine else 0))
     ax.set_xlabel("share of the images kept, surest first")
     ax.set_ylabel("accuracy of those kept")
