@@ -12,6 +12,7 @@ from check_book import ROOT, chromium, launched, toc_pages
 HTML = ROOT / "book" / "_build" / "html"
 PHONE = {"width": 390, "height": 844}
 LEAST = 11  # px
+PATIENCE = 120_000  # ms, on a busy machine
 # Of each text seen: its size in pixels of the screen, its words, and how far it leaves its picture.
 MEASURE = """() => [...document.querySelectorAll("article svg text")]
   .filter(text => text.textContent.trim() && text.ownerSVGElement.checkVisibility())
@@ -30,6 +31,7 @@ MEASURE = """() => [...document.querySelectorAll("article svg text")]
 def texts(browser, path, size=None):
     """What MEASURE finds on a page, with everything that is folded opened."""
     page = browser.new_page(viewport=size or PHONE)
+    page.set_default_timeout(PATIENCE)
     page.goto(path.as_uri(), wait_until="load")
     page.evaluate("() => document.querySelectorAll('details').forEach(d => (d.open = true))")
     found = page.evaluate(MEASURE)
