@@ -5,6 +5,7 @@ so this looks at the HTML itself. Run it after `jupyter-book build book/`:
 `python tools/check_book.py`, which prints one line per fault and exits with 1 if there is any.
 """
 
+import re
 import shutil
 import sys
 from contextlib import contextmanager
@@ -89,6 +90,12 @@ def page_faults(html: Path, expected_outputs: int = 0, expected_values: int = 0)
         faults.append(f"{found} values in the text, expected {expected_values} as in the source")
     if soup.select(".traceback"):
         faults.append("a traceback on the page")
+    for paragraph in soup.select("article p"):
+        text = paragraph.get_text()
+        if text.startswith("|") and re.search(r"\|:?[-–—]+:?\|", text):
+            faults.append(f"a table shown as text: {text[:40]}")
+        if re.fullmatch(r"\d+ rows × \d+ columns", text.strip()):
+            faults.append(f"a table of which rows are left out: {text.strip()}")
     for image in soup.find_all("img"):
         faults += _image_faults(image, html)
     for figure in soup.select(".chart svg"):

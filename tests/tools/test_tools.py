@@ -138,6 +138,9 @@ OUTPUT = '<div class="cell_output docutils container"><pre>1</pre></div>'
             OUTPUT + '<div class="chart"><svg aria-label="Bars"></svg></div>',
             "figure of the chapter",
         ),
+        (OUTPUT + "<article><p>| a | b |\n|:–|–:|</p></article>", "a table shown as text"),
+        (OUTPUT + "<article><p>84 rows × 4 columns</p></article>", "84 rows × 4 columns"),
+        (OUTPUT + "<article><p>It has 84 rows × 4 columns.</p></article>", None),
     ],
 )
 def test_page_faults(tmp_path, body, fault):
