@@ -8,7 +8,7 @@ import pandas as pd
 
 from gmvae_lib.data.storage import write_atomically
 from gmvae_lib.errors import InputError
-from gmvae_lib.study import figures, targets
+from gmvae_lib.study import fewer_labels, figures, mnist_few_labels, targets
 from gmvae_lib.study.claims import claims_table
 from gmvae_lib.study.evidence import (
     ARTICLE,
@@ -44,7 +44,8 @@ def write_claims(results: Path, readme: Path | None = None):
     )
     figure.savefig(results / "figures" / "figure3.png", dpi=144)
     if readme is not None and readme.is_file():
-        text = with_results(readme.read_text(encoding="utf-8"), readme_table(ev))
+        parts = [readme_table(ev), one_a_class(results)]
+        text = with_results(readme.read_text(encoding="utf-8"), "\n\n".join(filter(None, parts)))
         write_atomically(readme, lambda p: p.write_text(text, encoding="utf-8"))
 
 
@@ -55,6 +56,12 @@ def all_targets(results: Path, ev) -> list[dict]:
     for name, of in (("loop.json", targets.loop_targets), ("gpu.json", targets.gpu_targets)):
         if (results / name).is_file():
             rows += of(json.loads((results / name).read_text()))
+    for path, of_cells in (
+        (fewer_labels.OUT, targets.fewer_targets),
+        (mnist_few_labels.OUT, targets.digit_targets),
+    ):
+        if (results / path.name).is_file():
+            rows += of_cells(pd.read_csv(results / path.name))
     return rows
 
 
@@ -137,6 +144,23 @@ def legend(ev) -> str:
     if ev.network is not None:
         text += f"{len(accuracies(ev, NETWORK, None, 291))} draws of the convolutional net at 291, "
     return text + f"{draws['xgboost']} of the others."
+
+
+def one_a_class(results: Path) -> str:
+    """What one label a class names of MNIST, in a sentence; empty where it was not measured."""
+    path = results / mnist_few_labels.OUT.name
+    if not path.is_file():
+        return ""
+    method = mnist_few_labels.BALANCED
+    cells = mnist_few_labels.wide(pd.read_csv(path), method, mnist_few_labels.N_LABELS[0])
+    if not cells.size:
+        return ""
+    return (
+        "On MNIST, ten labels, one for each digit, name "
+        f"{in_per_cent(mnist_few_labels.interval(cells))} % of the other images, if the digits are "
+        f"taken to be equally frequent ({len(cells)} trainings, {cells.shape[1]} draws that others "
+        "published; `book/fewer_labels.md`)."
+    )
 
 
 def with_results(text: str, table: str) -> str:

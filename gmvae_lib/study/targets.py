@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gmvae_lib.study import fewer_labels, mnist_few_labels
 from gmvae_lib.study.claims import TARGET_ACCURACY
 from gmvae_lib.study.evidence import BOOK, accuracies, accuracy_at, curve, interval
 from gmvae_lib.study.metrics import labels_at_accuracy_interval, mean_and_interval
@@ -126,6 +127,58 @@ def targets_table(ev, trials, predicted, choosing) -> list[dict]:
         "its accuracy at 291 labels, the least of its seeds", 0.80, speed["graph 291"], command,
         lambda values: only(min(values)),
     )  # fmt: skip
+    return rows
+
+
+FEWER = {  # by labels and way: the number of labels and the accuracy aimed at
+    ("random", fewer_labels.TOGETHER): ((73, 0.80), (100, 0.85), (291, 0.92)),
+    ("random", fewer_labels.TOGETHER_TOLD): ((73, 0.80), (100, 0.85), (291, 0.92)),
+    ("chosen", fewer_labels.TOLD): ((40, 0.85), (73, 0.91), (100, 0.92)),
+}
+
+
+def fewer_targets(cells) -> list[dict]:
+    """The targets of naming the letters with fewer labels, in the form of `targets_table`.
+
+    cells : DataFrame, results/fewer_labels.csv.
+    """
+    found = fewer_labels.gains(cells).set_index(["labels", "method", "n_labels"])
+    command = "python -m gmvae_lib.study.fewer_labels FOLDER --labels IDX"
+    rows = []
+    for (labels, method), aims in FEWER.items():
+        for n, target in aims:
+            if (labels, method, n) in found.index:
+                row = found.loc[labels, method, n]
+                over = f"{int(row['models'])} trainings, {int(row['draws'])} draws of the labels"
+                rows.append(
+                    {
+                        "name": f"graph and neighbours, {method}, {n} {labels} labels ({over})",
+                        "target": target, "obtained": row["accuracy"] / 100,
+                        "low": row["low"] / 100, "high": row["high"] / 100,
+                        "command": command + (" --part chosen" if labels == "chosen" else ""),
+                    }
+                )  # fmt: skip
+    return rows
+
+
+def digit_targets(digits) -> list[dict]:
+    """The target on MNIST's published draws, in the form of `targets_table`.
+
+    digits : DataFrame, results/mnist_few_labels.csv.
+    """
+    rows = []
+    for n in mnist_few_labels.N_LABELS:
+        cells = mnist_few_labels.wide(digits, mnist_few_labels.BALANCED, n)
+        if cells.size:
+            mean, low, high = mnist_few_labels.interval(cells)
+            over = f"{len(cells)} trainings x {cells.shape[1]} published draws"
+            rows.append(
+                {
+                    "name": f"MNIST, balanced diffusion, {n} labels ({over})",
+                    "target": 0.98, "obtained": mean, "low": low, "high": high,
+                    "command": "python -m gmvae_lib.study.mnist_few_labels --part balanced",
+                }
+            )  # fmt: skip
     return rows
 
 

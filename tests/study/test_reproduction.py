@@ -12,7 +12,7 @@ from gmvae_lib import cluster_posterior, load_images, load_run
 from gmvae_lib.study import claims, verdicts
 from gmvae_lib.study.experiments import decoded, sweep
 from gmvae_lib.study.metrics import components_in_use
-from gmvae_lib.study.published import all_targets, readme_table
+from gmvae_lib.study.published import all_targets, one_a_class, readme_table
 from gmvae_lib.study.studies import chosen_seed
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -102,6 +102,7 @@ def test_one_quantity_has_one_interval(evidence):
     cell = "{:.1f} ({:.1f} to {:.1f})".format(*found)
     readme = (RESULTS.parent / "README.md").read_text()
     assert cell in readme and readme_table(evidence) in readme
+    assert one_a_class(RESULTS) in readme
 
 
 def test_readme_says_of_the_article_s_model_what_was_measured(evidence):
