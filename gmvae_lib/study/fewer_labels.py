@@ -44,7 +44,7 @@ from gmvae_lib.study.two_way import models
 
 MODELS = (0, 2, 3)
 COUNTS, CHOSEN = (73, 100, 291), (40, 73, 100)
-DRAWS, FEW_DRAWS = 20, 3  # the second for what is slow or does not help
+DRAWS, FEW_DRAWS = 20, 8  # the second for what is slow or does not help
 BASE, TOLD = "graph and neighbours", "sizes told"
 TOGETHER, TOGETHER_TOLD = "three models", "three models, sizes told"
 EQUAL, ESTIMATED = "sizes taken as equal", "sizes of the labels"

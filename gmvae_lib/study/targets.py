@@ -149,10 +149,12 @@ def fewer_targets(cells) -> list[dict]:
         for n, target in aims:
             if (labels, method, n) in found.index:
                 row = found.loc[labels, method, n]
-                over = f"{int(row['models'])} trainings, {int(row['draws'])} draws of the labels"
+                over = f"{row['models']:.0f} trainings"
+                if labels == "random":
+                    over += f", {row['draws']:.0f} draws of the labels"
                 rows.append(
                     {
-                        "name": f"graph and neighbours, {method}, {n} {labels} labels ({over})",
+                        "name": f"letters, {method}, {n} {labels} labels ({over})",
                         "target": target, "obtained": row["accuracy"] / 100,
                         "low": row["low"] / 100, "high": row["high"] / 100,
                         "command": command + (" --part chosen" if labels == "chosen" else ""),

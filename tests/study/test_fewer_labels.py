@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from gmvae_lib.study import fewer_labels as fewer
+from gmvae_lib.study import mnist_few_labels as few
+from gmvae_lib.study import targets
 from gmvae_lib.study.experiments import draw_labelled
 
 
@@ -85,3 +87,29 @@ def test_limits_count_i_for_l(groups):
     assert len(table) == 3
     assert (table["purity without i, l"] >= table["purity"]).all()
     assert (table["vote of 10"] > 0.9).all()
+
+
+def test_targets_say_what_was_reached_and_on_how_much():
+    rows = []
+    for d in range(4):
+        for m in fewer.MODELS:
+            rows.append(["random", 73, d, str(m), fewer.BASE, 0.75 + 0.01 * d])
+        rows.append(["random", 73, d, "all", fewer.TOGETHER, 0.79 + 0.01 * d])
+    rows += [["chosen", 40, 0, str(m), fewer.TOLD, 0.86 + 0.01 * m] for m in fewer.MODELS]
+    rows += [["chosen", 40, 0, str(m), fewer.BASE, 0.85] for m in fewer.MODELS]
+    together, chosen = targets.fewer_targets(pd.DataFrame(rows, columns=fewer.COLUMNS))
+    assert (together["target"], round(together["obtained"], 4)) == (0.80, 0.805)
+    assert "3 trainings, 4 draws" in together["name"] and together["low"] < 0.80 < together["high"]
+    assert "3 trainings)" in chosen["name"] and chosen["command"].endswith("--part chosen")
+
+
+def test_the_target_on_digits_takes_draws_that_all_models_met():
+    rows = [
+        (m, 10, d, few.BALANCED, 0.98 + 0.001 * m)
+        for m, n_draws in ((0, 5), (1, 3))
+        for d in range(n_draws)
+    ]
+    (found,) = targets.digit_targets(pd.DataFrame(rows, columns=few.COLUMNS))
+    assert "2 trainings x 3 published draws" in found["name"]
+    assert found["obtained"] == pytest.approx(0.9805)
+    assert targets.digit_targets(pd.DataFrame(columns=few.COLUMNS)) == []
