@@ -7,6 +7,8 @@
 - The bibliography's list has links as children, which a list may not have: it loses the role.
 - A page gets a description, for search engines and previews: the beginning of its first paragraph.
 - The contents beside a page fold the pages of a chapter: what unfolds them gets a name.
+- Sphinx gives MathJax to a page without formulas if a page below it in the contents has some. All
+  are below the first one, which is spared the megabyte.
 - The first page's title is the book's, once; the footer names the version.
 """
 
@@ -32,6 +34,15 @@ def without_second_previews(scripts):
     ]
 
 
+def without_mathjax(scripts):
+    """The page's scripts except MathJax and its settings."""
+    return [
+        script
+        for script in scripts
+        if "mathjax" not in f"{getattr(script, 'filename', '') or script}{_inline(script)}".lower()
+    ]
+
+
 def without_list_role(body):
     """The page's text with the role of a list taken from its bibliography."""
     return body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
@@ -40,6 +51,13 @@ def without_list_role(body):
 def with_named_folds(contents):
     """The HTML of the contents, in which each fold says what it holds."""
     return str(contents).replace("<summary>", '<summary aria-label="Pages of this chapter">')
+
+
+def has_formulas(doctree):
+    """Whether a page has a formula of its own."""
+    from docutils import nodes
+
+    return any(doctree.findall(lambda node: isinstance(node, (nodes.math, nodes.math_block))))
 
 
 def description(doctree):
@@ -61,7 +79,10 @@ def _inline(script):
 def correct(app, pagename, templatename, context, doctree):
     """Correct one page, just before it is written."""
     scripts = without_thebe(context.get("script_files", []))
-    context["script_files"] = without_second_previews(scripts)
+    scripts = without_second_previews(scripts)
+    if doctree is not None and not has_formulas(doctree):
+        scripts = without_mathjax(scripts)
+    context["script_files"] = scripts
     if "body" in context:
         context["body"] = without_list_role(context["body"])
     if contents := context.get("generate_toctree_html"):

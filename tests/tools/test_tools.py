@@ -217,6 +217,17 @@ def test_a_page_without_text_is_left_alone():
     assert context == {"script_files": ["search.js"]}
 
 
+def test_page_without_formulas_has_no_mathjax():
+    from docutils import nodes
+
+    for formulas, left in (([], ["a.js"]), ([nodes.math("", "K")], ["a.js", "mathjax/tex.js"])):
+        document = page("A first paragraph.")
+        document.extend(formulas)
+        context = {"script_files": ["a.js", "mathjax/tex.js"]}
+        page_fixes.correct(None, "intro", "page.html", context, document)
+        assert context["script_files"] == left
+
+
 def test_folds_of_the_contents_have_names():
     context = {"generate_toctree_html": lambda kind, depth=1: f"{kind}{depth}<summary>v</summary>"}
     page_fixes.correct(None, "intro", "page.html", context, None)
