@@ -20,9 +20,12 @@ The protocol, written down before any result of it was read:
 Added afterwards, once these results were known, and before any result of it on these draws:
 
 - Balanced diffusion (`study.balanced`), which as PoissonMBO does holds the classes to their sizes;
-  the sizes are those of the labels, not the true ones. Its constants were chosen with models 0 and
-  1 and labels drawn at random here. Model seeds 0 to 4; all draws, in the order of their numbers
-  over all five sizes, so that a measurement that is cut off has met the same draws at each size.
+  the sizes are those of the labels, which on these draws are equal by design, not the true ones.
+  Its constants were chosen with models 0 and 1 on the same images, with labels drawn at random
+  here. Model seeds 0 to 4 on a CPU: seed 0 is the same training, seeds 1 and 2, which had been
+  trained on a GPU, were trained again. All draws, in the order of their numbers over all five
+  sizes, so that a measurement that is cut off has met the same draws at each size. It was cut off
+  at 20.
 
 ``python -m gmvae_lib.study.mnist_few_labels --draws draws.npz --data-dir FOLDER`` resumes after an
 interruption and writes results/mnist_few_labels.csv.
@@ -64,8 +67,8 @@ COLUMNS = ["model_seed", "n_labels", "draw", "method", "accuracy"]
 EVERY = 5  # draws between two writes of the table
 OURS, POISSON = "graph and neighbours", "Poisson learning"
 BALANCED = "balanced diffusion"
-# model seeds whose training served both a method and the other methods: seeds 1 and 2 of the latter
-# were trained on a GPU, those of balanced diffusion on a CPU
+# Of the published table: model seeds whose training served both a method and the other methods.
+# Seeds 1 and 2 of the latter were trained on a GPU, those of balanced diffusion on a CPU.
 SAME_TRAINING = {BALANCED: (0,)}
 PARTS = ("ours", "balanced", "package")  # of the measurement, each with a table for each seed
 PACKAGE = ("Poisson learning (GraphLearning)", "PoissonMBO (GraphLearning)")
@@ -219,11 +222,14 @@ def _written(rows, path) -> pd.DataFrame:
 
 
 def collect(work: Path, out: Path) -> pd.DataFrame:
-    """Write the table of all that was measured so far."""
-    parts = [pd.read_csv(path) for path in sorted(work.glob("*-[0-9].csv"))]
+    """Write the table of all that was measured so far; other cells of ``out`` are kept."""
+    parts = [pd.read_csv(path) for path in sorted(work.glob("*-[0-9]*.csv"))]
     if not parts:
         raise InputError(f"{work}: found no table, expected ours-0.csv; run without --steps first")
-    table = pd.concat(parts).sort_values(["method", "model_seed", "n_labels", "draw"])
+    cell = ["method", "model_seed", "n_labels", "draw"]
+    if out.is_file():  # what was measured elsewhere stays
+        parts.insert(0, pd.read_csv(out))
+    table = pd.concat(parts).drop_duplicates(cell, keep="last").sort_values(cell)
     write_table(out, table)
     return table
 

@@ -157,9 +157,10 @@ def one_a_class(results: Path) -> str:
         return ""
     return (
         "On MNIST, ten labels, one for each digit, name "
-        f"{in_per_cent(mnist_few_labels.interval(cells))} % of the other images, if the digits are "
-        f"taken to be equally frequent ({len(cells)} trainings, {cells.shape[1]} draws that others "
-        "published; `book/fewer_labels.md`)."
+        f"{in_per_cent(mnist_few_labels.interval(cells))} % of the other images by balanced "
+        "diffusion, which takes the digits to be equally frequent "
+        f"({len(cells)} trainings, {cells.shape[1]} draws that others published; "
+        "`book/fewer_labels.md`)."
     )
 
 

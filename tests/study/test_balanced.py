@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from gmvae_lib.errors import InputError
 from gmvae_lib.label.neighbours import adjacency
-from gmvae_lib.study.balanced import BalancedDiffusion, balance
+from gmvae_lib.study import balanced
+from gmvae_lib.study.balanced import BalancedDiffusion, balance, evidence
 
 
 @settings(max_examples=50, deadline=None)
@@ -35,6 +36,23 @@ def test_shares_that_are_none_are_refused(shares):
         balance(np.full((4, 2), 0.5), shares)
 
 
+def test_a_label_that_no_image_may_have_is_refused():
+    with pytest.raises(InputError, match="weights: found 0 as the least"):
+        balance(np.array([[1.0, 0.0], [1.0, 0.0]]), [0.5, 0.5])
+
+
+def test_sizes_that_are_not_met_in_time_are_said(monkeypatch):
+    monkeypatch.setattr(balanced, "MOST", 1)
+    with pytest.warns(UserWarning, match="shares are met to 25.0% only, after 1 iterations"):
+        balance(np.full((4, 2), 0.5), [0.4, 0.6])
+
+
+def test_evidence_of_a_single_label_is_one_throughout():
+    assert (evidence(np.ones((3, 1)), 4.0) == 1).all()
+    found = evidence([[0.0, 2.0], [1.0, 1.0]], 1.0)
+    assert np.allclose(found.max(axis=1), 1) and found[0, 0] < found[1, 0]
+
+
 @pytest.fixture
 def line():
     """Thirty images on a line, each next to its neighbours: ten of one class, twenty of another."""
@@ -56,7 +74,7 @@ def test_the_border_lies_where_the_told_sizes_put_it(line):
 
 def test_a_label_without_a_told_size_is_refused_and_others_are_left_out(line):
     q, graph, y = line
-    with pytest.raises(InputError, match="shares: found none for 'b'"):
+    with pytest.raises(InputError, match="shares: found none for the label 'b'"):
         BalancedDiffusion(q, graph, {"a": 1.0}).fit([0, 29], y[[0, 29]])
     more = BalancedDiffusion(q, graph, {"a": 0.2, "b": 0.4, "c": 0.4}).fit([0, 29], y[[0, 29]])
     assert (more.predict(np.arange(30)) == y).mean() >= 0.9

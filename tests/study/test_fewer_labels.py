@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gmvae_lib.errors import InputError
 from gmvae_lib.study import fewer_labels as fewer
 from gmvae_lib.study import mnist_few_labels as few
 from gmvae_lib.study import targets
@@ -55,6 +56,25 @@ def test_chosen_labels_add_to_the_same_table(groups, tmp_path):
     assert set(chosen["method"]) == {fewer.BASE, fewer.TOLD} and len(chosen) == 12
     found = fewer.gains(table)
     assert len(found) == 8 and np.allclose(found[found["method"] == fewer.BASE]["gain"], 0)
+
+
+def test_chosen_labels_alone_resume(groups, tmp_path):
+    embedded, y = groups
+    path = tmp_path / "cells.csv"
+    fewer.measure_chosen(embedded, y, path, counts=(3, 6))
+    before = path.read_bytes()
+    fewer.measure_chosen(embedded, y, path, counts=(3, 6))
+    assert path.read_bytes() == before
+    assert len(fewer.gains(fewer.read(path))) == 4
+
+
+def test_another_table_is_refused_and_kept(groups, tmp_path):
+    embedded, y = groups
+    path = tmp_path / "cells.csv"
+    path.write_text("n_labels,accuracy\n73,0.5\n")
+    with pytest.raises(InputError, match="found the columns n_labels, accuracy; expected labels"):
+        fewer.measure_random(embedded, y, path)
+    assert path.read_text() == "n_labels,accuracy\n73,0.5\n"
 
 
 def test_the_gain_is_paired_with_the_models_and_draws():

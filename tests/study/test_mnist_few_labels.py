@@ -79,6 +79,20 @@ def test_measuring_resumes_and_scores_unlabelled_images(groups, tmp_path):
     assert len(collected) == 9 and list(collected.columns) == few.COLUMNS
 
 
+def test_what_was_measured_elsewhere_stays_in_the_table(groups, tmp_path):
+    images, _ = groups
+    draws = {3: np.array([[0, 40, 80]])}
+    out = tmp_path / "all.csv"
+    there = pd.DataFrame(
+        [[7, 10, 0, few.POISSON, 0.9], [0, 3, 0, few.BALANCED, 0.1]], columns=few.COLUMNS
+    )
+    there.to_csv(out, index=False)
+    few.measure(images, draws, 0, tmp_path, part="balanced")
+    found = few.collect(tmp_path, out).set_index(["method", "model_seed"])["accuracy"]
+    assert found[few.POISSON, 7] == 0.9  # kept
+    assert found[few.BALANCED, 0] > 0.9 and len(found) == 2  # measured again
+
+
 def test_the_package_gives_its_two_methods(groups, tmp_path):
     pytest.importorskip("graphlearning")
     images, columns = groups
