@@ -1,4 +1,7 @@
-"""`pytest --nbval` compares numbers within the tolerance stated in tools/compare_outputs.py."""
+"""`pytest --nbval` compares numbers within the tolerance stated in tools/compare_outputs.py.
+
+Pictures are not compared: nbval leaves out PNG and JPEG, this file SVG as well.
+"""
 
 from compare_outputs import difference
 
@@ -18,7 +21,7 @@ class TolerantText(str):
 def pytest_configure(config):
     if not config.pluginmanager.hasplugin("nbval"):
         return
-    from nbval.plugin import IPyNbCell
+    from nbval.plugin import IPyNbCell, IPyNbFile
 
     sanitized, explain = IPyNbCell.sanitize, IPyNbCell.format_output_compare
 
@@ -31,4 +34,11 @@ def pytest_configure(config):
             cell.comparison_traceback.append(f"{key}: {difference(left, right)}")
         explain(cell, key, left, right)
 
+    start = IPyNbFile.__init__
+
+    def without_pictures(file, *args, **kwargs):
+        start(file, *args, **kwargs)
+        file.skip_compare = (*file.skip_compare, "image/svg+xml")
+
     IPyNbCell.sanitize, IPyNbCell.format_output_compare = sanitize, format_output_compare
+    IPyNbFile.__init__ = without_pictures

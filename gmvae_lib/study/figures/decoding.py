@@ -49,6 +49,8 @@ def figure_2(example, picture, class_names, width=COLUMN):
     ratios = {"height_ratios": [1, 1.7]} if narrow else {"width_ratios": [1, 2.2]}
     left, right = fig.subplots(*((2, 1) if narrow else (1, 2)), **ratios)
     show_image(left, np.asarray(picture))
+    if narrow:
+        left.set_anchor((0.2, 0.5))  # room for the words beside it, in whatever font
     said = (("truth", example.truth), ("hard says", example.hard), ("soft says", example.soft))
     for line, (words, label) in enumerate(said):
         at = (1.12, 0.72 - 0.24 * line) if narrow else (0.5, -0.1 - 0.1 * line)
