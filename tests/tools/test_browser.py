@@ -161,7 +161,8 @@ def test_figures_are_legible_on_a_phone(browser, name):
     for size in (PHONE, DESKTOP):
         found = texts(browser, HTML / f"{name}.html", size)
         assert [text for text in found if text["size"] < LEAST] == []
-        assert [text for text in found if text["outside"] > 2] == []
+        # a few pixels beyond the picture are shown, in the margin of the column
+        assert [text for text in found if text["outside"] > 5] == []
 
 
 INTERACTIVE = {
@@ -394,6 +395,7 @@ def test_letter_drawn_with_a_finger(browser):
         assert verdicts(page) == ("t", "t")
         # what it says is seen while one draws
         playwright_api.expect(part(page, "graph")).to_be_in_viewport(ratio=1)
+        page.wait_for_timeout(500)  # not the second tap of a double one
         part(page, "undo").tap()
         playwright_api.expect(part(page, "status")).to_contain_text("Your letter")
         playwright_api.expect(part(page, "hard")).not_to_have_text("t")  # a bare stem
