@@ -21,6 +21,7 @@ and with ``--part limits`` it writes results/purity_limits.csv.
 
 import argparse
 import sys
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -77,28 +78,29 @@ class Ways:
     def __init__(self, embedded, y):
         self.y, self.told = y, true_shares(y)
         self.decoders = {m: neighbour_decoder(q, near) for m, (q, near) in embedded.items()}
-        self.graphs = {m: adjacency(near) for m, (_, near) in embedded.items()}
+        self.embedded = embedded
         near = np.hstack([near for _, near in embedded.values()])
         self.on_union = [] if len(embedded) < 2 else [
             neighbour_decoder(q, near) for q, _ in embedded.values()
         ]  # fmt: skip
 
-    def _told(self, classes):
-        return [self.told[label] for label in classes.tolist()]
+    @cached_property
+    def graph(self):
+        """The graph of the first model, for the slow ways."""
+        return adjacency(next(near for _, near in self.embedded.values()))
 
-    def names(self, rows, few: bool, only=None):
+    def names(self, rows, few: bool):
         """Yield (model or "all", method, p(l|x) [N, C]); the columns are those of np.unique(y).
 
-        few : the slow ways as well, with the first model alone. only : one model.
+        few : the slow ways as well, with the first model alone.
         """
         labels = self.y[rows]
         classes, counts = np.unique(labels, return_counts=True)
-        told, probas = self._told(classes), {}
+        told, probas = [self.told[label] for label in classes.tolist()], {}
         for m, decoder in self.decoders.items():
-            if only in (None, m):
-                probas[m] = decoder.fit(rows, labels).proba_
-                yield m, BASE, probas[m]
-                yield m, TOLD, sized(probas[m], told)
+            probas[m] = decoder.fit(rows, labels).proba_
+            yield m, BASE, probas[m]
+            yield m, TOLD, sized(probas[m], told)
         if len(probas) > 1:
             both = together(probas.values())
             yield "all", TOGETHER, both
@@ -107,9 +109,9 @@ class Ways:
             first = next(iter(probas))
             yield first, EQUAL, sized(probas[first], np.ones(len(classes)))
             yield first, ESTIMATED, sized(probas[first], counts + PRIOR)
-            scores = PoissonLearning(self.graphs[first]).fit(rows, labels).scores_
+            scores = PoissonLearning(self.graph).fit(rows, labels).scores_
             yield first, POISSON, probas[first] * evidence(scores, 1.0)
-            model = BalancedDiffusion(self.decoders[first].q, self.graphs[first], self.told)
+            model = BalancedDiffusion(self.decoders[first].q, self.graph, self.told)
             yield first, DIFFUSION, model.fit(rows, labels).scores_
             yield "all", UNION, together(d.fit(rows, labels).proba_ for d in self.on_union)
 
@@ -134,10 +136,7 @@ class _Table:
 
     def __init__(self, path):
         self.path = Path(path)
-        self.rows = []
-        if self.path.is_file():
-            table = read(self.path)
-            self.rows = table.to_numpy().tolist()
+        self.rows = read(self.path).to_numpy().tolist() if self.path.is_file() else []
 
     def has(self, *cell):
         return any(row[: len(cell)] == list(cell) for row in self.rows)
@@ -167,11 +166,8 @@ def measure_chosen(embedded, y, path, counts=CHOSEN) -> None:
     for m, (q, near) in embedded.items():
         if table.has("chosen", max(counts), 0, str(m)):
             continue
-        chosen, ways, found = (
-            suggest(q, max(counts), near)["index"].to_numpy(),
-            Ways({m: (q, near)}, y),
-            [],
-        )
+        chosen = suggest(q, max(counts), near)["index"].to_numpy()
+        ways, found = Ways({m: (q, near)}, y), []
         for n in counts:
             found += [
                 ["chosen", n, 0, str(m), method, round(score(proba, y, chosen[:n]), 6)]

@@ -270,9 +270,9 @@ def comparison(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     DataFrame: n_labels, rival, models, draws, ours, theirs, difference, low, high, won
         Against methods measured here the difference is paired, model by model and draw by draw, and
         ``won`` is the share of pairs in which ours is ahead; models that were not the same training
-        are left out (`SAME_TRAINING`). Against PoissonMBO as published, on
-        the same draws but another graph, it is that of the means, its half-width the root of the
-        sum of squares of ours (models and draws) and theirs (draws); ``won`` is then nan.
+        are left out (`SAME_TRAINING`). Against PoissonMBO as published, on all 100 draws, among
+        them ours, and another graph, it is that of the means, its half-width the root of the sum of
+        squares of ours (models and draws) and theirs (draws); ``won`` is then nan.
     """
     rows = []
     for i, n in enumerate(N_LABELS):

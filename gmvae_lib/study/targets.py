@@ -130,10 +130,11 @@ def targets_table(ev, trials, predicted, choosing) -> list[dict]:
     return rows
 
 
+AT_RANDOM = ((73, 0.80), (100, 0.85), (291, 0.92))
 FEWER = {  # by labels and way: the number of labels and the accuracy aimed at
-    ("random", fewer_labels.TOLD): ((73, 0.80), (100, 0.85), (291, 0.92)),
-    ("random", fewer_labels.TOGETHER): ((73, 0.80), (100, 0.85), (291, 0.92)),
-    ("random", fewer_labels.TOGETHER_TOLD): ((73, 0.80), (100, 0.85), (291, 0.92)),
+    ("random", fewer_labels.TOLD): AT_RANDOM,
+    ("random", fewer_labels.TOGETHER): AT_RANDOM,
+    ("random", fewer_labels.TOGETHER_TOLD): AT_RANDOM,
     ("chosen", fewer_labels.TOLD): ((40, 0.85), (73, 0.91), (100, 0.92)),
 }
 
